@@ -1,0 +1,194 @@
+"""Settings, read from the environment. `whispr/checks.py` explains a missing or dangerous value."""
+
+import os
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import environ
+
+from whispr.embedded.runfile import apply_to_environment
+from whispr.kernel.limits import LIMITS
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+apply_to_environment()
+env = environ.Env()
+
+DEBUG = env.bool("WHISPR_DEBUG", default=False)
+SECRET_KEY = env.str("WHISPR_SECRET_KEY", default="")
+ALLOWED_HOSTS = env.list("WHISPR_ALLOWED_HOSTS", default=["127.0.0.1", "localhost", "[::1]", "testserver"])
+INSTALLED_APPS = [
+    "unfold",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "whitenoise.runserver_nostatic",
+    "django.contrib.staticfiles",
+    "channels",
+    "rest_framework",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "django_celery_beat",
+    "whispr",
+    "messaging",
+    "delivery",
+]
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+ROOT_URLCONF = "whispr.urls"
+ASGI_APPLICATION = "whispr.asgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+LANGUAGE_CODE = "en"
+TIME_ZONE = "UTC"
+USE_TZ = True
+USE_I18N = True
+
+# --- PostgreSQL: a pool a process, server-side binding, and a deadline on every wait ---
+DATABASE_URL = env.str("DATABASE_URL", default="")
+DATABASES = {"default": env.db_url_config(DATABASE_URL or "postgres://whispr@127.0.0.1:5432/whispr")}
+DATABASES["default"] |= {
+    "ENGINE": "django.db.backends.postgresql",
+    "CONN_MAX_AGE": 0,
+    "CONN_HEALTH_CHECKS": False,
+    "OPTIONS": {
+        **DATABASES["default"].get("OPTIONS", {}),
+        # Enough for the commit lanes, the patient lanes, catch-up reads and REST of one process.
+        "pool": {
+            "min_size": 2,
+            "max_size": env.int("WHISPR_DB_POOL", default=20),
+            "timeout": LIMITS.pool_wait_seconds,
+        },
+        "connect_timeout": LIMITS.connect_seconds,
+        "tcp_user_timeout": 5_000,
+        "keepalives_idle": 5,
+        "prepare_threshold": 5,
+        "options": f"-c statement_timeout={LIMITS.statement_timeout_ms} -c lock_timeout={LIMITS.lock_timeout_ms}"
+        " -c idle_in_transaction_session_timeout=10000",
+    },
+}
+
+# --- Redis: the doorbell, caches, tickets, the Celery broker ---
+REDIS_URL = env.str("REDIS_URL", default="")
+_REDIS = REDIS_URL or "redis://127.0.0.1:6379/0"
+CHANNEL_LAYERS = {
+    "default": {
+        "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
+        "CONFIG": {
+            "hosts": [
+                {
+                    "address": _REDIS,
+                    "socket_connect_timeout": 1,
+                    "socket_timeout": LIMITS.redis_timeout_ms / 1000,
+                }
+            ],
+            # Redis's pub/sub ignores the database number: two deployments on one server are kept apart by the prefix.
+            "prefix": f"whispr.{urlsplit(_REDIS).path.strip('/') or '0'}",
+        },
+    }
+}
+CACHES = {
+    "default": {
+        "BACKEND": "django_redis.cache.RedisCache",
+        "LOCATION": _REDIS,
+        "KEY_PREFIX": "whispr",
+        "OPTIONS": {"SOCKET_CONNECT_TIMEOUT": 1, "SOCKET_TIMEOUT": 1},
+    }
+}
+
+# --- Celery: PostgreSQL rows are the truth, Celery is the engine ---
+CELERY_BROKER_URL = _REDIS
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_ACKS_LATE = True
+CELERY_TASK_REJECT_ON_WORKER_LOST = True
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_TASK_TIME_LIMIT = 120
+CELERY_TASK_SOFT_TIME_LIMIT = 100
+CELERY_TIMEZONE = "UTC"
+CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_TRANSPORT_OPTIONS = {"visibility_timeout": 600, "global_keyprefix": "whispr-celery-"}
+
+# --- Identity (PROTOCOL.md §1) ---
+WHISPR_JWT_ALGORITHMS = env.list("WHISPR_JWT_ALGORITHMS", default=["HS256"])
+WHISPR_JWT_SECRET = env.str("WHISPR_JWT_SECRET", default="")
+WHISPR_JWT_JWKS_URL = env.str("WHISPR_JWT_JWKS_URL", default="")
+WHISPR_JWT_ISSUER = env.str("WHISPR_JWT_ISSUER", default="whispr")
+WHISPR_JWT_AUDIENCE = env.str("WHISPR_JWT_AUDIENCE", default="whispr")
+WHISPR_ALLOW_QUERY_TOKEN = env.bool("WHISPR_ALLOW_QUERY_TOKEN", default=False)
+WHISPR_ALLOWED_ORIGINS = env.list("WHISPR_ALLOWED_ORIGINS", default=[])
+WHISPR_DEV_LOGIN = env.bool("WHISPR_DEV_LOGIN", default=False)
+WHISPR_SIGNATURES = env.str("WHISPR_SIGNATURES", default="required")
+
+# --- The process ---
+WHISPR_COMMIT_LANES = env.int("WHISPR_COMMIT_LANES", default=1)
+WHISPR_METRICS_PORT = env.int("WHISPR_METRICS_PORT", default=0)
+
+# --- REST (PROTOCOL.md §3) ---
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": ["messaging.api.authentication.BearerAuthentication"],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_PARSER_CLASSES": ["messaging.api.body.JsonBytesParser"],
+    "DEFAULT_RENDERER_CLASSES": ["messaging.api.body.StructRenderer"],
+    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "messaging.api.body.OneFormat",
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "EXCEPTION_HANDLER": "messaging.api.problem.exception_handler",
+    "UNAUTHENTICATED_USER": None,
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Whispr",
+    "DESCRIPTION": "The core of an end-to-end encrypted messenger. Errors are `application/problem+json` (RFC 9457).",
+    "VERSION": "1",
+    "OAS_VERSION": "3.1.0",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "PATH_CONVERTER_OVERRIDES": {"id": {"type": "string", "format": "uuid"}},
+    "POSTPROCESSING_HOOKS": ["messaging.api.openapi.add_components"],
+}
+
+# --- Static files: the admin and the built web client ---
+STATIC_URL = "/static/"
+STATIC_ROOT = Path(env.str("WHISPR_STATIC_ROOT", default=str(BASE_DIR / ".state" / "static")))
+WHITENOISE_USE_FINDERS = True
+
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = "Lax"
+SECURE_CONTENT_TYPE_NOSNIFF = True
+X_FRAME_OPTIONS = "DENY"
+if env.bool("WHISPR_HTTPS", default=False):
+    SESSION_COOKIE_SECURE = True
+    CSRF_COOKIE_SECURE = True
+    SECURE_HSTS_SECONDS = 31_536_000
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"plain": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "plain"}},
+    "root": {"handlers": ["console"], "level": os.environ.get("WHISPR_LOG_LEVEL", "INFO")},
+    "loggers": {"django.request": {"level": "ERROR"}, "httpx": {"level": "WARNING"}},
+}
