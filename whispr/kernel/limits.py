@@ -1,0 +1,92 @@
+"""Every limit in one place (PROTOCOL.md §5). Each is a setting `WHISPR_<NAME>`; 0 lifts a rate."""
+
+import os
+from dataclasses import dataclass, fields
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The limits in force. Sizes are bytes, times are seconds, rates are a minute."""
+
+    # Sizes
+    frame_bytes: int = 128 * 1024  # a socket frame or a request body
+    content_bytes: int = 64 * 1024  # ciphertext of one message, decoded
+    metadata_bytes: int = 4 * 1024  # metadata, as compact JSON
+    metadata_depth: int = 8
+    json_depth: int = 64  # of any frame or body: msgspec refuses about 1,000, long before that it is an attack
+    emoji_bytes: int = 64
+    signature_bytes: int = 64  # Ed25519
+    media_id_bytes: int = 128
+    name_bytes: int = 128  # a device's name, a role, a platform
+    conversation_settings_bytes: int = 4 * 1024
+
+    # Counts
+    members_per_conversation: int = 1_000
+    status_rows_max: int = 1_000  # above so many recipients the members' watermarks answer alone
+    conversations_per_join: int = 10_000
+    acks_per_request: int = 256  # conversations or messages acknowledged in one request
+    page_max: int = 200
+    page_default: int = 50
+    devices_per_user: int = 50
+
+    # Rates (0 lifts one)
+    sends_per_minute: int = 100
+    acks_per_minute: int = 6_000
+    typing_per_minute: int = 60
+
+    # Times
+    ttl_min_seconds: int = 1
+    ttl_max_seconds: int = 4 * 7 * 24 * 3600
+    edit_window_seconds: int = 24 * 3600
+    schedule_ahead_seconds: int = 366 * 24 * 3600
+    dedup_retention: int = 30 * 24 * 3600
+    token_lifetime_max: int = 31 * 24 * 3600
+    token_leeway: int = 30
+    ticket_seconds: int = 30
+
+    # The socket
+    sockets_per_user: int = 20
+    sockets_per_process: int = 20_000
+    topics_per_socket: int = 100
+    topic_inbox: int = 64  # events of one topic that wait for their turn; then the socket is not read
+    socket_idle_seconds: int = 60  # phoenix.js sends a heartbeat every 30 s
+    handshake_seconds: int = 10
+    window_entries: int = 256  # unacknowledged entries of one socket, then it is served from the log
+    window_bytes: int = 1024 * 1024  # the same in bytes, and the bound of what waits to be written to a socket
+    write_seconds: int = 20  # a socket that takes nothing for so long is closed with 4408
+
+    # Waits
+    request_seconds: int = 9  # every request is answered within 10 s (PROTOCOL.md §4.8)
+    lock_timeout_ms: int = 2_000
+    statement_timeout_ms: int = 4_000
+    connect_seconds: int = 2
+    pool_wait_seconds: int = 2
+    redis_timeout_ms: int = 250
+
+    # Queues
+    commit_waiting_max: int = 4_096  # entries that wait for the group commit of one process
+    commit_batch_max: int = 256
+    receipts_waiting_max: int = 16_384
+    receipts_batch_max: int = 512
+    bus_waiting_max: int = 2_048
+    rest_running_max: int = 128  # REST requests of one process that run at once, a thread each
+
+
+def load_limits() -> Limits:
+    """The limits of the environment: `WHISPR_SENDS_PER_MINUTE=0`, `WHISPR_CONTENT_BYTES=…`.
+
+    Raises ValueError, naming the variable, where a value is not a whole number ≥ 0.
+    """
+    values: dict[str, int] = {}
+    for field in fields(Limits):
+        name = f"WHISPR_{field.name.upper()}"
+        text = os.environ.get(name)
+        if text is None or text == "":
+            continue
+        if not text.strip().isdigit():
+            raise ValueError(f"{name} must be a whole number, 0 or more, not {text!r}")
+        values[field.name] = int(text)
+    return Limits(**values)
+
+
+LIMITS = load_limits()

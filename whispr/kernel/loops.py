@@ -1,0 +1,28 @@
+"""One instance of something for each event loop: a server has one loop, tests and commands make their own."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Generic, TypeVar
+from weakref import WeakKeyDictionary
+
+T = TypeVar("T")
+
+
+class PerLoop(Generic[T]):
+    """`get()` answers the running loop's instance, made by `factory` at the first call."""
+
+    def __init__(self, factory: Callable[[], T]) -> None:
+        self._factory = factory
+        self._instances: WeakKeyDictionary[asyncio.AbstractEventLoop, T] = WeakKeyDictionary()
+
+    def get(self) -> T:
+        """The instance of the running loop. Raises RuntimeError outside of one."""
+        loop = asyncio.get_running_loop()
+        instance = self._instances.get(loop)
+        if instance is None:
+            instance = self._instances[loop] = self._factory()
+        return instance
+
+    def peek(self) -> T | None:
+        """The instance of the running loop if there is one already."""
+        return self._instances.get(asyncio.get_running_loop())
