@@ -1,0 +1,248 @@
+"""Conversations, their members and their log (specification §10.1, DESIGN.md "Tables").
+
+Rows here are written by `messaging/store/` only; Django's models carry the schema, the admin and the tests.
+"""
+
+import uuid
+
+from django.db import models
+from django.db.models import F, Q, Value
+from django.db.models.functions import Now
+
+from whispr.kernel.ids import new_id
+
+CLIENT_RANDOM_MAX = 2**53 - 1
+
+
+class LogEpoch(models.Model):
+    """The generation of the whole log: one row. It changes when a backup is restored or a replica is promoted."""
+
+    id = models.SmallIntegerField(primary_key=True, default=1)
+    epoch = models.CharField(max_length=36, default=new_id)
+    since = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        db_table = "log_epoch"
+        constraints = [models.CheckConstraint(name="log_epoch_single", condition=Q(id=1))]
+
+
+class Conversation(models.Model):
+    """One append-only log. `last_seq` is only ever changed under the row's lock, so that seq has no gap."""
+
+    class Type(models.TextChoices):
+        DIRECT = "direct"
+        GROUP = "group"
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    type = models.CharField(max_length=8, choices=Type.choices)
+    # The two members of a direct conversation, sorted: one conversation a pair.
+    direct_key = models.CharField(max_length=73, null=True, blank=True, unique=True)
+    last_seq = models.BigIntegerField(default=0, db_default=0)
+    last_sent_at = models.DateTimeField(null=True, blank=True)
+    members_version = models.BigIntegerField(default=1, db_default=1)
+    member_count = models.IntegerField(default=0, db_default=0)
+    settings = models.JSONField(default=dict, db_default=Value({}, models.JSONField()), blank=True)
+    created_by = models.UUIDField()
+    created_at = models.DateTimeField(db_default=Now())
+    deleted_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        db_table = "conversations"
+        constraints = [
+            models.CheckConstraint(name="conversations_type", condition=Q(type__in=["direct", "group"])),
+            models.CheckConstraint(name="conversations_last_seq", condition=Q(last_seq__gte=0)),
+            models.CheckConstraint(
+                name="conversations_direct_key",
+                condition=Q(type="direct", direct_key__isnull=False) | Q(type="group", direct_key__isnull=True),
+            ),
+        ]
+        indexes = [models.Index(fields=["-created_at"], name="conversations_created")]
+
+    def __str__(self) -> str:
+        return f"{self.type} {self.id}"
+
+
+class Member(models.Model):
+    """A user's current (or last) span in a conversation, with the user's watermarks.
+
+    The user may see seq in [joined_seq, left_seq]; earlier spans are in `member_spans`.
+    """
+
+    class Role(models.TextChoices):
+        OWNER = "owner"
+        ADMIN = "admin"
+        MEMBER = "member"
+
+    id = models.BigAutoField(primary_key=True)
+    conversation = models.ForeignKey(Conversation, on_delete=models.CASCADE, related_name="members", db_index=False)
+    user_id = models.UUIDField()
+    role = models.CharField(max_length=8, choices=Role.choices, default=Role.MEMBER, db_default=Role.MEMBER)
+    joined_seq = models.BigIntegerField()
+    left_seq = models.BigIntegerField(null=True, blank=True)
+    # All entries up to here reached a device of the user / were read / were read and may be told to others.
+    delivered_seq = models.BigIntegerField(default=0, db_default=0)
+    read_seq = models.BigIntegerField(default=0, db_default=0)
+    public_read_seq = models.BigIntegerField(default=0, db_default=0)
+    joined_at = models.DateTimeField(db_default=Now())
+    # When the membership itself last changed: processes find changes here that the doorbell lost.
+    changed_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        db_table = "members"
+        constraints = [
+            models.UniqueConstraint(name="members_one_a_user", fields=["conversation", "user_id"]),
+            models.CheckConstraint(name="members_role", condition=Q(role__in=["owner", "admin", "member"])),
+            models.CheckConstraint(
+                name="members_span", condition=Q(left_seq__isnull=True) | Q(left_seq__gte=F("joined_seq"))
+            ),
+            models.CheckConstraint(
+                name="members_read_implies_delivered", condition=Q(read_seq__lte=F("delivered_seq"))
+            ),
+            models.CheckConstraint(name="members_public_read", condition=Q(public_read_seq__lte=F("read_seq"))),
+        ]
+        indexes = [
+            models.Index(fields=["user_id", "conversation"], name="members_of_user"),
+            models.Index(fields=["changed_at"], name="members_changed"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.user_id} in {self.conversation_id}"
+
+
+class MemberSpan(models.Model):
+    """A closed span of a user who left and came back: what they may still see of that time."""
+
+    id = models.BigAutoField(primary_key=True)
+    conversation = models.ForeignKey(Conversation, on_delete=models.CASCADE, related_name="spans", db_index=False)
+    user_id = models.UUIDField()
+    from_seq = models.BigIntegerField()
+    to_seq = models.BigIntegerField()
+
+    class Meta:
+        db_table = "member_spans"
+        constraints = [
+            models.UniqueConstraint(name="member_spans_once", fields=["conversation", "user_id", "from_seq"]),
+            models.CheckConstraint(name="member_spans_order", condition=Q(to_seq__gte=F("from_seq"))),
+        ]
+
+
+class Message(models.Model):
+    """One entry of a conversation's log: a message, an edit, a reaction or a system entry."""
+
+    class Type(models.TextChoices):
+        TEXT = "text"
+        MEDIA = "media"
+        SYSTEM = "system"
+        EPHEMERAL = "ephemeral"
+        EDIT = "edit"
+        REACTION = "reaction"
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    conversation = models.ForeignKey(Conversation, on_delete=models.CASCADE, related_name="messages", db_index=False)
+    seq = models.BigIntegerField()
+    # For a system entry: who did it (the zero UUID where nobody did), and no device.
+    sender_id = models.UUIDField()
+    sender_device_id = models.UUIDField(null=True, blank=True)
+    message_type = models.CharField(max_length=20, choices=Type.choices)
+    content = models.BinaryField(default=b"", db_default=b"")
+    metadata = models.JSONField(default=dict, db_default=Value({}, models.JSONField()), blank=True)
+    client_random = models.BigIntegerField(null=True, blank=True)
+    reply_to_id = models.UUIDField(null=True, blank=True)
+    target_id = models.UUIDField(null=True, blank=True)
+    media_id = models.CharField(max_length=128, null=True, blank=True)
+    signature = models.BinaryField(null=True, blank=True)
+    sent_at = models.DateTimeField()
+    edited_at = models.DateTimeField(null=True, blank=True)
+    expires_at = models.DateTimeField(null=True, blank=True)
+    is_deleted = models.BooleanField(default=False, db_default=False)
+    delete_for_everyone = models.BooleanField(default=False, db_default=False)
+
+    class Meta:
+        db_table = "messages"
+        constraints = [
+            models.UniqueConstraint(name="messages_seq", fields=["conversation", "seq"]),
+            models.CheckConstraint(name="messages_seq_positive", condition=Q(seq__gte=1)),
+            models.CheckConstraint(
+                name="messages_type",
+                condition=Q(message_type__in=["text", "media", "system", "ephemeral", "edit", "reaction"]),
+            ),
+            models.CheckConstraint(
+                name="messages_client_random",
+                condition=Q(client_random__isnull=True) | Q(client_random__gte=0, client_random__lte=CLIENT_RANDOM_MAX),
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["expires_at"], name="messages_expiring", condition=Q(expires_at__isnull=False)),
+            models.Index(fields=["target_id"], name="messages_of_target", condition=Q(target_id__isnull=False)),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.message_type} {self.id}"
+
+
+class SendKey(models.Model):
+    """The deduplication key of a send: (sender, clientRandom) carried exactly this request (PROTOCOL.md §4.2).
+
+    It holds what a duplicate is answered with, and outlives the message's content; purged after the retention.
+    """
+
+    message_id = models.UUIDField(primary_key=True)
+    sender_id = models.UUIDField()
+    client_random = models.BigIntegerField()
+    fingerprint = models.BinaryField()
+    conversation_id = models.UUIDField()
+    seq = models.BigIntegerField()
+    sent_at = models.DateTimeField()
+    expires_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        db_table = "send_keys"
+        constraints = [
+            models.UniqueConstraint(name="send_keys_once", fields=["sender_id", "client_random"]),
+        ]
+
+
+class Device(models.Model):
+    """A device of a user: registered by its first token; its keys come with POST devices."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4)
+    user_id = models.UUIDField()
+    name = models.CharField(max_length=128, blank=True, default="", db_default="")
+    platform = models.CharField(max_length=32, blank=True, default="", db_default="")
+    public_key = models.BinaryField(null=True, blank=True)
+    encryption_key = models.BinaryField(null=True, blank=True)
+    push_token = models.CharField(max_length=512, blank=True, default="", db_default="")
+    created_at = models.DateTimeField(db_default=Now())
+    last_seen_at = models.DateTimeField(db_default=Now())
+    revoked_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        db_table = "devices"
+        indexes = [models.Index(fields=["user_id"], name="devices_of_user")]
+
+    def __str__(self) -> str:
+        return f"{self.name or self.platform or 'device'} {self.id}"
+
+
+class UserSettings(models.Model):
+    """What a user chose for all devices. A user without a row has the defaults."""
+
+    user_id = models.UUIDField(primary_key=True)
+    read_receipts = models.BooleanField(default=True, db_default=True)
+    changed_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        db_table = "user_settings"
+        verbose_name_plural = "user settings"
+
+
+class DevPerson(models.Model):
+    """A name that signed in through `dev/tokens`; only where WHISPR_DEV_LOGIN is set."""
+
+    user_id = models.UUIDField(primary_key=True)
+    name = models.CharField(max_length=64)
+    signed_in_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        db_table = "dev_people"
+        verbose_name_plural = "dev people"
