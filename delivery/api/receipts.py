@@ -1,0 +1,52 @@
+"""Acknowledgements, and what became of a message (PROTOCOL.md §3 `acks`, `messages/{id}/read`, `messages/{id}/delivery`)."""
+
+from uuid import UUID
+
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from delivery.services.receipts import receipts_record
+from delivery.services.status import get_delivery
+from messaging.api.base import ApiView, actor_of, answer, body_of, call
+from messaging.api.openapi import operation
+from messaging.api.shapes import DeliveryList, Nothing
+from messaging.events import Actor
+from messaging.requests import Acks
+from messaging.services.history import get_message
+
+TAG = "receipts"
+
+
+class AckView(ApiView):
+    """`acks`."""
+
+    @operation("ack", "Acknowledge entries", {200: Nothing}, body=Acks, errors=(404,), tag=TAG)
+    def post(self, request: Request) -> Response:
+        """The socket's `message_received`, or with `status` `read` its `message_read`, in the same three forms."""
+        acks = body_of(request, Acks)
+        call(receipts_record, actor_of(request), acks, read=acks.status == "read")
+        return answer(Nothing())
+
+
+class MessageRead(ApiView):
+    """`messages/{id}/read`."""
+
+    @operation("messageRead", "Tell that a message was read", {200: Nothing}, errors=(404,), tag=TAG)
+    def post(self, request: Request, message_id: UUID) -> Response:
+        """Everything of its conversation up to it is read then."""
+        call(_message_read, actor_of(request), message_id)
+        return answer(Nothing())
+
+
+async def _message_read(actor: Actor, message_id: UUID) -> None:
+    entry = await get_message(actor, message_id)  # NotFound for a message that the caller may not see
+    await receipts_record(actor, Acks(conversation_id=entry.conversation_id, up_to=entry.seq), read=True)
+
+
+class MessageDelivery(ApiView):
+    """`messages/{id}/delivery`."""
+
+    @operation("messageDelivery", "What became of a message", {200: DeliveryList}, errors=(404,), tag=TAG)
+    def get(self, request: Request, message_id: UUID) -> Response:
+        """Its status at each recipient, for its sender."""
+        return answer(DeliveryList(message_id, call(get_delivery, actor_of(request), message_id)))

@@ -1,0 +1,16 @@
+"""What became of a message, for its sender (specification §4.1, PROTOCOL.md §3 `messages/{id}/delivery`)."""
+
+from uuid import UUID
+
+from delivery.store.status import list_delivery
+from messaging.events import Actor, DeliveryView
+from whispr.kernel.database import run
+from whispr.kernel.errors import NotFound
+
+
+async def get_delivery(actor: Actor, message_id: UUID) -> list[DeliveryView]:
+    """The status at each recipient of a message of the actor. Raises NotFound for anybody else's."""
+    recipients = await run(list_delivery, actor.user_id, message_id)
+    if recipients is None:
+        raise NotFound
+    return recipients

@@ -1,0 +1,239 @@
+"""Writing receipts: watermarks, statuses and device cursors of a whole batch in one transaction (PROTOCOL.md §4.5).
+
+Nothing goes backwards: each number is raised, never set. Read implies delivered. A read that may not be told (the reader's
+setting) moves the private watermark only: no other row learns of it.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import psycopg
+from django.db import connection, transaction
+
+from messaging.events import Receipt
+from whispr.kernel.batch import BUSY, Busy
+from whispr.kernel.errors import AckAboveHead, NotFound
+
+
+@dataclass(frozen=True, slots=True)
+class NewReceipt:
+    """A device says: everything of the conversation up to `up_to` reached it (`read`: and was read)."""
+
+    user_id: UUID
+    device_id: UUID
+    conversation_id: UUID
+    up_to: int
+    read: bool
+    origin: object | None = None  # the socket that said so, which needs no update of its own
+
+
+@dataclass(frozen=True, slots=True)
+class AddressedReceipt:
+    """A Receipt and the user whose devices are to learn of it."""
+
+    to_user_id: UUID
+    receipt: Receipt
+    origin: object | None
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """What a receipt led to; the updates of a (conversation, user) are with its first item of the batch."""
+
+    updates: tuple[AddressedReceipt, ...] = ()
+
+
+_LOCK = """
+SELECT b.conversation_id, b.user_id, b.delivered_seq, b.read_seq, b.public_read_seq,
+       coalesce(b.left_seq, c.last_seq), coalesce(s.read_receipts, true), clock_timestamp()
+FROM unnest(%b::uuid[], %b::uuid[]) AS w(conversation_id, user_id)
+JOIN members b ON b.conversation_id = w.conversation_id AND b.user_id = w.user_id
+JOIN conversations c ON c.id = b.conversation_id
+LEFT JOIN user_settings s ON s.user_id = b.user_id
+ORDER BY b.conversation_id, b.user_id FOR NO KEY UPDATE OF b"""
+
+_WRITE = """
+WITH moved AS (
+    SELECT * FROM unnest(%b::uuid[], %b::uuid[], %b::bigint[], %b::bigint[], %b::bigint[], %b::bigint[], %b::bigint[])
+    AS f(conversation_id, user_id, from_seq, old_read_seq, delivered_seq, read_seq, public_read_seq)
+), watermarks AS (
+    UPDATE members b SET delivered_seq = f.delivered_seq, read_seq = f.read_seq, public_read_seq = f.public_read_seq
+    FROM moved f WHERE b.conversation_id = f.conversation_id AND b.user_id = f.user_id
+), cursors AS (
+    INSERT INTO device_cursors AS d (device_id, conversation_id, acked_seq)
+    SELECT * FROM unnest(%b::uuid[], %b::uuid[], %b::bigint[])
+    ON CONFLICT (device_id, conversation_id) DO UPDATE SET acked_seq = excluded.acked_seq
+    WHERE d.acked_seq < excluded.acked_seq
+)
+UPDATE delivery_statuses s SET
+    delivered_at = coalesce(s.delivered_at, %b),
+    read_at = CASE WHEN m.seq <= f.public_read_seq AND m.seq > f.old_read_seq
+              THEN coalesce(s.read_at, %b) ELSE s.read_at END
+FROM moved f JOIN messages m ON m.conversation_id = f.conversation_id AND m.seq > f.from_seq AND m.seq <= f.delivered_seq
+WHERE s.message_id = m.id AND s.user_id = f.user_id
+RETURNING f.conversation_id, f.user_id, m.sender_id, m.seq, m.id"""
+
+
+@dataclass(slots=True)
+class _Reader:
+    """A locked (conversation, user): the watermarks before and after the batch."""
+
+    conversation_id: UUID
+    user_id: UUID
+    delivered_seq: int
+    read_seq: int
+    public_read_seq: int
+    head: int
+    tells: bool
+    now: datetime
+    new_delivered: int = 0
+    new_read: int = 0
+    first: int | None = None  # the index of its first item in the batch
+    origin: object | None = None
+    touched: list[tuple[UUID, int, UUID]] = field(default_factory=list)  # (sender, seq, message)
+
+    def take(self, item: NewReceipt, index: int) -> None:
+        self.new_delivered = max(self.new_delivered, self.delivered_seq, item.up_to)
+        self.new_read = max(self.new_read, self.read_seq, item.up_to if item.read else 0)
+        if self.first is None:
+            self.first = index
+            self.origin = item.origin
+
+    @property
+    def new_public_read(self) -> int:
+        return (
+            max(self.public_read_seq, self.new_read)
+            if self.tells and self.new_read > self.read_seq
+            else self.public_read_seq
+        )
+
+    @property
+    def moved(self) -> bool:
+        return self.new_delivered > self.delivered_seq or self.new_read > self.read_seq
+
+    def columns(self) -> tuple[Any, ...]:
+        told = self.new_public_read > self.public_read_seq
+        start = self.read_seq if told else self.delivered_seq  # read_seq ≤ delivered_seq
+        return (
+            self.conversation_id,
+            self.user_id,
+            start,
+            self.read_seq,
+            self.new_delivered,
+            self.new_read,
+            self.new_public_read,
+        )
+
+    def updates(self) -> tuple[AddressedReceipt, ...]:
+        found: list[AddressedReceipt] = []
+        delivered: dict[UUID, list[UUID]] = defaultdict(list)
+        read: dict[UUID, list[UUID]] = defaultdict(list)
+        for sender, seq, message_id in sorted(self.touched, key=lambda row: row[1]):
+            if seq > self.delivered_seq:
+                delivered[sender].append(message_id)
+            if self.read_seq < seq <= self.new_public_read:  # what was read while it was not told stays untold
+                read[sender].append(message_id)
+        for sender, ids in delivered.items():
+            found.append(self._addressed(sender, "delivered", ids, self.new_delivered))
+        for sender, ids in read.items():
+            found.append(self._addressed(sender, "read", ids, self.new_public_read))
+        if self.new_read > self.read_seq:
+            ids = [message_id for ids in read.values() for message_id in ids]
+            found.append(self._addressed(self.user_id, "read", ids, self.new_read))
+        return tuple(found)
+
+    def _addressed(self, to_user_id: UUID, status: Any, ids: list[UUID], up_to: int) -> AddressedReceipt:
+        receipt = Receipt(self.conversation_id, self.user_id, status, tuple(ids), up_to, self.now)
+        return AddressedReceipt(to_user_id, receipt, self.origin if to_user_id == self.user_id else None)
+
+
+def receipts_write(items: Sequence[NewReceipt], patient: bool = True) -> list[Recorded | Exception | Busy]:
+    """Record a batch of receipts; each item gets Recorded, NotFound (never a member), AckAboveHead or BUSY.
+
+    A removed member can still acknowledge what was theirs to see: up_to is cut to the end of their span.
+    """
+    outcomes: list[Recorded | Exception | Busy] = [Recorded()] * len(items)
+    keys = sorted({(item.conversation_id, item.user_id) for item in items})
+    with transaction.atomic():
+        cursor = psycopg.Cursor(connection.connection)
+        pairs = (([key[0] for key in keys]), ([key[1] for key in keys]))
+        cursor.execute(_LOCK if patient else _LOCK + " SKIP LOCKED", pairs, prepare=True, binary=True)
+        readers = {(row[0], row[1]): _Reader(*row) for row in cursor}
+        held = set() if patient or len(readers) == len(keys) else _existing(cursor, pairs) - readers.keys()
+        cursors: dict[tuple[UUID, UUID], int] = {}
+        for index, item in enumerate(items):
+            reader = readers.get((item.conversation_id, item.user_id))
+            if reader is None:
+                outcomes[index] = BUSY if (item.conversation_id, item.user_id) in held else NotFound()
+            elif item.up_to > reader.head:
+                outcomes[index] = AckAboveHead()
+            else:
+                reader.take(item, index)
+                device = (item.device_id, item.conversation_id)
+                cursors[device] = max(cursors.get(device, 0), item.up_to)
+        moved = [reader for reader in readers.values() if reader.moved]
+        if moved or cursors:
+            _write(cursor, moved, cursors, readers)
+        cursor.close()
+    for reader in moved:
+        if reader.first is not None:
+            outcomes[reader.first] = Recorded(reader.updates())
+    return outcomes
+
+
+def _existing(cursor: psycopg.Cursor[Any], pairs: tuple[list[UUID], list[UUID]]) -> set[tuple[UUID, UUID]]:
+    cursor.execute(
+        "SELECT b.conversation_id, b.user_id FROM members b JOIN unnest(%b::uuid[], %b::uuid[]) AS w(c, u)"
+        " ON b.conversation_id = w.c AND b.user_id = w.u",
+        pairs,
+        binary=True,
+    )
+    return {(row[0], row[1]) for row in cursor}
+
+
+def _write(
+    cursor: psycopg.Cursor[Any],
+    moved: list[_Reader],
+    cursors: dict[tuple[UUID, UUID], int],
+    readers: dict[tuple[UUID, UUID], _Reader],
+) -> None:
+    rows = [reader.columns() for reader in moved]
+    columns = list(map(list, zip(*rows, strict=True))) if rows else [[] for _ in range(7)]
+    # In id order, as everyone who locks these rows does.
+    places = sorted(cursors)
+    now = moved[0].now if moved else None
+    cursor.execute(
+        _WRITE,
+        (
+            *columns,
+            [device for device, _ in places],
+            [conversation for _, conversation in places],
+            [cursors[place] for place in places],
+            now,
+            now,
+        ),
+        prepare=True,
+        binary=True,
+    )
+    for conversation_id, user_id, sender_id, seq, message_id in cursor:
+        readers[(conversation_id, user_id)].touched.append((sender_id, seq, message_id))
+
+
+def list_places(user_id: UUID, message_ids: Sequence[UUID]) -> list[tuple[UUID, int]]:
+    """(conversation, seq) of those messages that the user may see: what an acknowledgement by ids comes to."""
+    connection.ensure_connection()
+    with psycopg.Cursor(connection.connection) as cursor:
+        cursor.execute(
+            "SELECT m.conversation_id, max(m.seq) FROM messages m"
+            " JOIN members b ON b.conversation_id = m.conversation_id AND b.user_id = %b"
+            " WHERE m.id = ANY(%b::uuid[]) AND m.seq >= b.joined_seq AND (b.left_seq IS NULL OR m.seq <= b.left_seq)"
+            " GROUP BY m.conversation_id",
+            (user_id, list(message_ids)),
+            prepare=True,
+            binary=True,
+        )
+        return [(row[0], row[1]) for row in cursor]

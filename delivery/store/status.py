@@ -1,0 +1,60 @@
+"""What became of one message at each of its recipients (PROTOCOL.md §3 `messages/{id}/delivery`)."""
+
+from datetime import datetime
+from typing import Any, Literal
+from uuid import UUID
+
+from django.db import connection
+
+from messaging.events import DeliveryView
+
+# The message, if the caller sent it and still is a member: who was removed learns nothing more of the conversation.
+_OWN = """
+SELECT m.conversation_id, m.seq FROM messages m
+JOIN members b ON b.conversation_id = m.conversation_id AND b.user_id = m.sender_id AND b.left_seq IS NULL
+JOIN conversations c ON c.id = m.conversation_id AND c.deleted_at IS NULL
+WHERE m.id = %s AND m.sender_id = %s AND m.message_type <> 'system'"""
+
+_ROWS = "SELECT user_id, delivered_at, read_at FROM delivery_statuses WHERE message_id = %s ORDER BY user_id"
+
+# Who was a member when it was sent, and how far their watermarks are. An entry that removed a member is the last that
+# the member sees, and a member_removed entry is no message: so a span's end is never a message of that span.
+_WATERMARKS = """
+SELECT b.user_id, b.delivered_seq >= %s, b.public_read_seq >= %s FROM members b
+WHERE b.conversation_id = %s AND b.user_id <> %s AND (
+    %s BETWEEN b.joined_seq AND coalesce(b.left_seq, %s)
+    OR EXISTS (SELECT 1 FROM member_spans s WHERE s.conversation_id = b.conversation_id AND s.user_id = b.user_id
+               AND %s BETWEEN s.from_seq AND s.to_seq))
+ORDER BY b.user_id"""
+
+
+def list_delivery(user_id: UUID, message_id: UUID) -> list[DeliveryView] | None:
+    """The status at each recipient of a message that `user_id` sent, by user id; None for any other message.
+
+    From the statuses' rows; where the message has none (a group above `LIMITS.status_rows_max`), from the members'
+    watermarks, which know no times.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(_OWN, [message_id, user_id])
+        place = cursor.fetchone()
+        if place is None:
+            return None
+        cursor.execute(_ROWS, [message_id])
+        rows = cursor.fetchall()
+        if rows:
+            return [_of_times(*row) for row in rows]
+        conversation_id, seq = place
+        cursor.execute(_WATERMARKS, [seq, seq, conversation_id, user_id, seq, seq, seq])
+        return [_of_watermarks(*row) for row in cursor.fetchall()]
+
+
+def _of_times(user_id: UUID, delivered_at: datetime | None, read_at: datetime | None) -> DeliveryView:
+    return DeliveryView(user_id, _status(delivered_at, read_at), delivered_at, read_at)
+
+
+def _of_watermarks(user_id: UUID, delivered: bool, read: bool) -> DeliveryView:
+    return DeliveryView(user_id, _status(delivered or None, read or None), None, None)
+
+
+def _status(delivered: Any, read: Any) -> Literal["sent", "delivered", "read"]:
+    return "read" if read is not None else "delivered" if delivered is not None else "sent"

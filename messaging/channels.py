@@ -1,0 +1,208 @@
+"""One joined topic of one socket: its events are taken in order, one after the other, in a bounded inbox.
+
+A handler answers at once, or hands back something to wait for; only then a task is made, and what comes after it on this topic
+waits. Sends and acknowledgements are queued for their group commit without waiting, so that one socket fills a batch.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from uuid import UUID
+
+import msgspec
+
+from messaging.fanout.news import UserPush
+from messaging.phoenix import UNMATCHED_EVENT, Event, Ref, TopicJoin
+from messaging.requests import Join, decode_request
+from messaging.store.entries import Standing
+from messaging.subscriptions import CatchUp, Subscription
+from whispr.kernel.errors import Timeout, WhisprError
+from whispr.kernel.limits import LIMITS
+
+if TYPE_CHECKING:
+    from messaging.consumer import Socket
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+Work = Coroutine[Any, Any, None]
+
+
+class Channel:
+    """The base of the two topics: joining, the inbox, the subscriptions."""
+
+    handlers: ClassVar[dict[str, Callable[["Channel", Event], Work | None]]] = {}
+
+    __slots__ = ("_inbox", "_tasks", "_working", "catch_up", "closed", "join", "socket")
+
+    def __init__(self, socket: "Socket", join: TopicJoin) -> None:
+        self.socket = socket
+        self.join = join
+        self.catch_up = CatchUp(socket, join)
+        self.closed = False
+        self._inbox: deque[Event] = deque()
+        self._working = False
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    # --- joining
+
+    def start(self, payload: msgspec.Raw) -> None:
+        """Begin to join."""
+        self.spawn(self._start(payload))
+
+    async def _start(self, payload: msgspec.Raw) -> None:
+        try:
+            async with asyncio.timeout(LIMITS.request_seconds):
+                request = decode_request(payload, Join)
+                await self.on_join(request)
+        except WhisprError as error:
+            self.socket.channel_refused(self.join, error)
+        except TimeoutError:
+            self.socket.channel_refused(self.join, Timeout())
+        except Exception:
+            log.exception("A join failed")
+            self.socket.channel_crashed(self.join)
+
+    async def on_join(self, request: Join) -> None:
+        """Subscribe and answer the join."""
+        raise NotImplementedError
+
+    def subscribe(self, standing: Standing, cursor: int | None) -> Subscription | None:
+        """Subscribe to one conversation from `cursor`, or from what the device acknowledged; None if nothing is left to get."""
+        if standing.conversation_id in self.catch_up.by_conversation:
+            return None
+        held = standing.acked_seq if cursor is None else cursor
+        next_seq = max(held + 1, standing.first_seq)
+        if standing.left_seq is not None and next_seq > standing.left_seq:
+            return None
+        return self.catch_up.add(standing.conversation_id, next_seq, standing.left_seq, standing.last_seq)
+
+    # --- events
+
+    @property
+    def is_full(self) -> bool:
+        """So much waits for its turn that the socket is not to be read."""
+        return len(self._inbox) >= LIMITS.topic_inbox
+
+    def take(self, event: Event) -> None:
+        """Take the next event of this topic."""
+        if self._working:
+            self._inbox.append(event)
+            return
+        work = self._handle(event)
+        if work is not None:
+            self._working = True
+            self.spawn(self._work_off(event, work))
+
+    async def _work_off(self, event: Event, work: Work | None) -> None:
+        try:
+            while not self.closed:
+                if work is not None:
+                    await self._finish(event, work)
+                if not self._inbox:
+                    return
+                event = self._inbox.popleft()
+                self.socket.on_settled()
+                work = self._handle(event)
+        finally:
+            self._working = False
+
+    async def _finish(self, event: Event, work: Work) -> None:
+        try:
+            async with asyncio.timeout(LIMITS.request_seconds):
+                await work
+        except TimeoutError:
+            self.socket.refuse(self.join, event.ref, Timeout())
+        except WhisprError as error:
+            self.socket.refuse(self.join, event.ref, error)
+        except Exception:
+            self._crash(event)
+
+    def _handle(self, event: Event) -> Work | None:
+        handler = self.handlers.get(event.event)
+        try:
+            if handler is None:
+                self.socket.perform(self.socket.session.reply(self.join, event.ref, "error", UNMATCHED_EVENT))
+                return None
+            return handler(self, event)
+        except WhisprError as error:
+            self.socket.refuse(self.join, event.ref, error)
+        except Exception:
+            self._crash(event)
+        return None
+
+    def _crash(self, event: Event) -> None:
+        log.exception("The event %s failed", event.event)
+        self.socket.channel_crashed(self.join)
+
+    def answer_when_done(self, ref: Ref, future: "asyncio.Future[T]", encode: Callable[[T], bytes]) -> None:
+        """Answer `ref` when `future` is done, or with `timeout` when it is not in time; the topic goes on meanwhile."""
+        socket = self.socket
+        socket.in_flight += 1
+        loop = asyncio.get_running_loop()
+
+        def settle(response: bytes | None, error: BaseException | None) -> None:
+            socket.in_flight -= 1
+            if response is not None:
+                socket.reply(self.join, ref, response)
+            elif isinstance(error, WhisprError):
+                self.on_refused(ref, error)
+            else:
+                log.error("A request failed", exc_info=error)
+                socket.channel_crashed(self.join)
+            socket.on_settled()
+
+        def on_late() -> None:
+            future.remove_done_callback(on_done)
+            settle(None, Timeout())
+
+        def on_done(done: "asyncio.Future[T]") -> None:
+            timer.cancel()
+            error = done.exception()
+            settle(encode(done.result()) if error is None else None, error)
+
+        timer = loop.call_later(LIMITS.request_seconds, on_late)
+        future.add_done_callback(on_done)
+
+    def on_refused(self, ref: Ref, error: WhisprError) -> None:
+        """Answer an error."""
+        self.socket.refuse(self.join, ref, error)
+
+    # --- what the hub and the socket bring
+
+    def on_user_push(self, push: UserPush) -> None:
+        """An event for the user's devices."""
+
+    def on_joined_conversation(self, conversation_id: UUID, seq: int) -> None:
+        """The user became a member of a conversation."""
+
+    def on_sent(self, conversation_id: UUID, seq: int) -> None:
+        """This socket sent an entry."""
+        subscription = self.catch_up.by_conversation.get(conversation_id)
+        if subscription is not None:
+            subscription.sent(seq)
+
+    def on_room(self) -> None:
+        """There may be room for more entries."""
+        self.catch_up.on_room()
+
+    # --- the end
+
+    def spawn(self, work: Work) -> None:
+        """Run a task of this channel; it is cancelled with it."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def close(self) -> None:
+        """The topic was left, replaced, or the socket is gone. What was queued for a commit is committed all the same."""
+        self.closed = True
+        self._inbox.clear()
+        self.catch_up.close()
+        current = asyncio.current_task()
+        for task in tuple(self._tasks):
+            if task is not current:
+                task.cancel()
+
+

@@ -1,0 +1,45 @@
+"""Reading back: a page of a conversation, one message (PROTOCOL.md §2 `history`, §3)."""
+
+from uuid import UUID
+
+import msgspec
+
+from messaging.events import Actor, Entry
+from messaging.requests import History
+from messaging.store.entries import get_entry, list_history
+from whispr.kernel import database
+from whispr.kernel.errors import BadRequest, NotFound
+from whispr.kernel.limits import LIMITS
+
+
+class HistoryPage(msgspec.Struct, frozen=True, rename="camel"):
+    """Entries in ascending seq; `has_more` says whether there are more in the direction that was asked for."""
+
+    messages: list[Entry]
+    has_more: bool
+
+
+async def get_history(actor: Actor, request: History) -> HistoryPage:
+    """The newest entries (before `before`), or the oldest after `after`, that the actor may see; `limit` is cut to 1 … 200.
+
+    Raises BadRequest with both bounds, NotFound for who never was a member.
+    """
+    if request.before is not None and request.after is not None:
+        raise BadRequest("before and after exclude each other.")
+    limit = max(1, min(request.limit, LIMITS.page_max))
+    entries = await database.run(
+        list_history, actor.user_id, request.conversation_id, request.before, request.after, limit + 1
+    )
+    if entries is None:
+        raise NotFound()
+    if len(entries) <= limit:
+        return HistoryPage(entries, has_more=False)
+    return HistoryPage(entries[:limit] if request.after is not None else entries[1:], has_more=True)
+
+
+async def get_message(actor: Actor, message_id: UUID) -> Entry:
+    """One entry. Raises NotFound where it is absent or not the actor's to see."""
+    entry = await database.run(get_entry, actor.user_id, message_id)
+    if entry is None:
+        raise NotFound()
+    return entry

@@ -1,0 +1,97 @@
+"""The open sockets of this process, and the sweep that ends those whose time is over."""
+
+import asyncio
+import logging
+import time
+from collections import defaultdict
+from typing import Any, Protocol
+from uuid import UUID
+
+from messaging.events import Actor
+from messaging.outbox import Outbox
+from messaging.phoenix import Session
+from whispr.kernel import telemetry
+from whispr.kernel.limits import LIMITS
+
+log = logging.getLogger(__name__)
+
+# One sweep over all sockets instead of timers for each: 20,000 sockets are about 20 ms of a loop's time.
+SWEEP_SECONDS = 2.0
+
+
+class OpenSocket(Protocol):
+    """What the sweep needs of a socket."""
+
+    actor: Actor
+    session: Session
+    outbox: Outbox
+    expires_at: float
+    task: asyncio.Task[Any] | None
+
+    def close(self, code: int, reason: str) -> None:
+        """Close the socket."""
+
+
+class Sockets:
+    """The registry of open sockets."""
+
+    def __init__(self) -> None:
+        self._all: set[OpenSocket] = set()
+        self._of_user: defaultdict[UUID, int] = defaultdict(int)
+        self._sweeping: asyncio.Task[None] | None = None
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    def count(self, user_id: UUID) -> int:
+        """The open sockets of a user in this process."""
+        return self._of_user.get(user_id, 0)
+
+    def add(self, socket: OpenSocket) -> None:
+        """Register a socket; the first one starts the sweep."""
+        self._all.add(socket)
+        self._of_user[socket.actor.user_id] += 1
+        telemetry.sockets.set(len(self._all))
+        if self._sweeping is None or self._sweeping.done():
+            self._sweeping = asyncio.get_running_loop().create_task(self._sweep())
+
+    def remove(self, socket: OpenSocket) -> None:
+        """Forget a socket; one that was never added is ignored."""
+        if socket in self._all:
+            self._all.discard(socket)
+            user_id = socket.actor.user_id
+            self._of_user[user_id] -= 1
+            if not self._of_user[user_id]:
+                del self._of_user[user_id]
+            telemetry.sockets.set(len(self._all))
+
+    async def _sweep(self) -> None:
+        while self._all:
+            await asyncio.sleep(SWEEP_SECONDS)
+            try:
+                self.sweep(asyncio.get_running_loop().time(), time.time())
+            except Exception:
+                log.exception("The sweep failed; it is tried again")
+
+    def sweep(self, now: float, wall: float) -> None:
+        """Close what is idle (4408), expired (4401) or stuck. `now` is loop time, `wall` unix seconds."""
+        for socket in tuple(self._all):
+            idle = socket.session.idle(now)
+            if idle is not None:
+                socket.close(idle.code, idle.reason)
+            elif wall >= socket.expires_at:
+                socket.close(4401, "token expired")
+            stuck = socket.outbox.writing_since
+            if stuck is not None and now - stuck > LIMITS.write_seconds:
+                socket.close(4408, "too slow")
+                self._abort(socket)
+
+    @staticmethod
+    def _abort(socket: OpenSocket) -> None:
+        """The client takes nothing: a close frame would wait behind the rest. End the connection."""
+        if socket.task is not None:
+            socket.outbox.abort_transport()
+            socket.task.cancel()
+
+
+sockets = Sockets()

@@ -1,0 +1,199 @@
+"""Conversations as their members see them: create, list, change, delete (PROTOCOL.md §3 `conversations`)."""
+
+from typing import Any, Literal, NamedTuple
+from uuid import UUID
+
+import msgspec
+from django.db import connection, transaction
+from django.db.backends.utils import CursorWrapper
+
+from messaging.events import ConversationView, Entry
+from messaging.requests import encode_metadata
+from messaging.store.log import append_system, conversation_lock
+from messaging.store.members import (
+    MANAGERS,
+    Role,
+    access_locked,
+    access_member,
+    members_close,
+    members_count,
+    members_insert,
+)
+from whispr.kernel.errors import Forbidden, NotFound
+from whispr.kernel.ids import new_id
+from whispr.kernel.limits import LIMITS
+
+# Unread is counted over at most so many entries past the watermark: a page of 200 conversations reads a bounded part
+# of the log, and no client shows more than "999+".
+UNREAD_SCAN = 1_000
+
+# What counts as unread: messages (not edits, reactions, system entries) that others sent, that are still readable, past
+# both the read watermark and the seq at which the present membership began (what lies before was never visible, or
+# belongs to an earlier span that the user left).
+_VIEW = f"""
+    SELECT c.id, c.type, c.last_seq, c.last_sent_at, u.unread, c.members_version, c.member_count, m.role, m.joined_seq,
+           m.left_seq, m.delivered_seq, m.read_seq, c.settings, c.created_at, c.created_by, c.direct_key
+    FROM page m
+    JOIN conversations c ON c.id = m.conversation_id
+    CROSS JOIN LATERAL (
+        SELECT count(*) AS unread FROM (
+            SELECT message_type, sender_id, is_deleted, expires_at FROM messages
+            WHERE conversation_id = m.conversation_id AND seq > greatest(m.read_seq, m.joined_seq - 1)
+            ORDER BY seq DESC LIMIT {UNREAD_SCAN}
+        ) e
+        WHERE e.message_type IN ('text', 'media', 'ephemeral') AND e.sender_id <> m.user_id AND NOT e.is_deleted
+          AND (e.expires_at IS NULL OR e.expires_at > now())
+    ) u
+    ORDER BY c.id DESC
+"""
+
+
+class Created(NamedTuple):
+    """What a creation led to: the conversation, and its first entry if it is new."""
+
+    view: ConversationView
+    entries: tuple[Entry, ...]
+
+
+def get_conversation(user_id: UUID, conversation_id: UUID) -> ConversationView:
+    """The conversation as a current member sees it. Raises NotFound for anybody else."""
+    with connection.cursor() as cursor:
+        return _get_view(cursor, user_id, conversation_id)
+
+
+def list_conversations(user_id: UUID, limit: int, below: UUID | None = None) -> list[ConversationView]:
+    """The user's current conversations with an id less than `below`, the greatest id first, at most `limit`.
+
+    The order is that of ids (UUIDv7: the newest conversation first), not of activity: a page's edge then stays where it
+    is while messages arrive, and the index (user_id, conversation_id) gives each page without a sort.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "WITH page AS MATERIALIZED (SELECT m.* FROM members m JOIN conversations d ON d.id = m.conversation_id"  # noqa: S608
+            " WHERE m.user_id = %s AND m.left_seq IS NULL AND d.deleted_at IS NULL"
+            " AND (%s::uuid IS NULL OR m.conversation_id < %s::uuid)"
+            " ORDER BY m.conversation_id DESC LIMIT %s)" + _VIEW,
+            [user_id, below, below, limit],
+        )
+        return [_view(row, user_id) for row in cursor.fetchall()]
+
+
+def conversation_create(
+    user_id: UUID, kind: Literal["direct", "group"], members: list[UUID], settings: bytes, conversation_id: UUID | None
+) -> Created:
+    """Create a conversation whose seq 1 is `conversation_created` and whose members all joined there.
+
+    `members` holds each member once, the creator among them. A pair has one direct conversation: creating it again
+    gives that one. A group with an id that its creator used before, for the same members, gives that one. Raises
+    NotFound where the id belongs to a conversation that the caller is no member of, Forbidden where to another one.
+    """
+    chosen = conversation_id or new_id()
+    direct_key = ":".join(sorted(str(member) for member in members)) if kind == "direct" else None
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO conversations (id, type, direct_key, last_seq, members_version, member_count, settings,"
+            " created_by, created_at) VALUES (%s, %s, %s, 0, 1, %s, %s::jsonb, %s, clock_timestamp())"
+            " ON CONFLICT DO NOTHING",
+            [chosen, kind, direct_key, len(members), settings.decode(), user_id],
+        )
+        if not cursor.rowcount:
+            return Created(_get_view(cursor, user_id, _get_existing(cursor, user_id, chosen, direct_key, members)), ())
+        locked = conversation_lock(cursor, chosen)
+        assert locked is not None  # inserted above, in this transaction
+        details = {"by": str(user_id), "userIds": [str(member) for member in members]}
+        entry = append_system(cursor, locked, by=user_id, event="conversation_created", details=details)
+        roles: dict[UUID, Role] = dict.fromkeys(members, "member")
+        if kind == "group":
+            roles[user_id] = "owner"
+        members_insert(cursor, chosen, entry.seq, roles)
+        return Created(_get_view(cursor, user_id, chosen), (entry,))
+
+
+def _get_existing(
+    cursor: CursorWrapper, user_id: UUID, conversation_id: UUID, direct_key: str | None, members: list[UUID]
+) -> UUID:
+    """The conversation that a creation repeats: by its pair, or by its id, creator and first members."""
+    if direct_key is not None:
+        cursor.execute("SELECT id FROM conversations WHERE direct_key = %s", [direct_key])
+        row = cursor.fetchone()
+        if row is not None:
+            existing: UUID = row[0]
+            return existing
+    access_member(cursor, conversation_id, user_id)
+    # The log tells what was created, whatever happened to the members since.
+    cursor.execute(
+        "SELECT c.created_by, c.type, e.metadata FROM conversations c"
+        " JOIN messages e ON e.conversation_id = c.id AND e.seq = 1 WHERE c.id = %s",
+        [conversation_id],
+    )
+    row = cursor.fetchone()
+    if direct_key is None and row is not None and row[:2] == (user_id, "group"):
+        first = msgspec.json.decode(row[2])["userIds"]
+        if {UUID(user) for user in first} == set(members):
+            return conversation_id
+    raise Forbidden("This id belongs to another conversation.")
+
+
+def conversation_update(
+    user_id: UUID, conversation_id: UUID, change: dict[str, Any]
+) -> tuple[ConversationView, tuple[Entry, ...]]:
+    """Change settings: a key of `change` replaces, null removes; one `conversation_updated` entry, none if nothing changes.
+
+    Owner and admins of a group, either member of a direct conversation. The entry carries the settings as they are
+    then. Raises NotFound, Forbidden, and what `encode_metadata` raises over the limits.
+    """
+    with transaction.atomic(), connection.cursor() as cursor:
+        locked, role = access_locked(cursor, conversation_id, user_id)
+        if locked.type == "group" and role not in MANAGERS:
+            raise Forbidden("Only the owner and admins change a group's settings.")
+        before = locked.settings
+        after = {key: value for key, value in (before | change).items() if value is not None}
+        if after == before:
+            return _get_view(cursor, user_id, conversation_id), ()
+        encoded = encode_metadata(after, "settings", LIMITS.conversation_settings_bytes)
+        details = {"by": str(user_id), "settings": after}
+        entry = append_system(cursor, locked, by=user_id, event="conversation_updated", details=details)
+        cursor.execute(
+            "UPDATE conversations SET settings = %s::jsonb WHERE id = %s", [encoded.decode(), conversation_id]
+        )
+        return _get_view(cursor, user_id, conversation_id), (entry,)
+
+
+def conversation_delete(user_id: UUID, conversation_id: UUID) -> tuple[Entry, ...]:
+    """Delete a group: everybody is removed by one `member_removed` entry, the last of the log.
+
+    Raises NotFound for a non-member, Forbidden for anybody but the owner, and for a direct conversation.
+    """
+    with transaction.atomic(), connection.cursor() as cursor:
+        locked, role = access_locked(cursor, conversation_id, user_id)
+        if locked.type != "group" or role != "owner":
+            raise Forbidden("Only the owner deletes a group; a direct conversation stays.")
+        cursor.execute(
+            "SELECT user_id FROM members WHERE conversation_id = %s AND left_seq IS NULL ORDER BY joined_seq, user_id",
+            [conversation_id],
+        )
+        everybody: list[UUID] = [row[0] for row in cursor.fetchall()]
+        details = {"userIds": [str(user) for user in everybody], "by": str(user_id)}
+        entry = append_system(cursor, locked, by=user_id, event="member_removed", details=details)
+        members_close(cursor, conversation_id, entry.seq, everybody)
+        members_count(cursor, locked, -len(everybody))
+        cursor.execute("UPDATE conversations SET deleted_at = clock_timestamp() WHERE id = %s", [conversation_id])
+        return (entry,)
+
+
+def _get_view(cursor: CursorWrapper, user_id: UUID, conversation_id: UUID) -> ConversationView:
+    cursor.execute(
+        "WITH page AS MATERIALIZED (SELECT m.* FROM members m JOIN conversations d ON d.id = m.conversation_id"  # noqa: S608
+        " WHERE m.conversation_id = %s AND m.user_id = %s AND m.left_seq IS NULL AND d.deleted_at IS NULL)" + _VIEW,
+        [conversation_id, user_id],
+    )
+    row = cursor.fetchone()
+    if row is None:
+        raise NotFound
+    return _view(row, user_id)
+
+
+def _view(row: tuple[Any, ...], user_id: UUID) -> ConversationView:
+    *fields, settings, created_at, created_by, direct_key = row
+    peer = None if direct_key is None else next(UUID(key) for key in direct_key.split(":") if key != str(user_id))
+    return ConversationView(*fields, msgspec.json.decode(settings), created_at, created_by, peer)

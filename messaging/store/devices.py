@@ -1,0 +1,248 @@
+"""Devices and user settings: their rows (PROTOCOL.md §1, §3).
+
+Plain synchronous functions on Django's connection, for `whispr.kernel.database.run`. They decide nothing about rights.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+from uuid import UUID
+
+from django.db import connection, transaction
+
+from messaging.devices import (
+    ConversationDevices,
+    DeviceChange,
+    DeviceState,
+    DeviceView,
+    PeerDevice,
+    UserSettingsView,
+)
+
+# The columns of a DeviceView, in its order. Constant text: no value ever enters a statement but as a parameter.
+_VIEW = (
+    "id, user_id, name, platform, public_key, encryption_key, push_token <> '' AS has_push_token, created_at,"
+    " last_seen_at, revoked_at"
+)
+_GET = f"SELECT {_VIEW} FROM devices WHERE id = %s"  # noqa: S608 - constants
+_UPDATE = (
+    "UPDATE devices SET name = coalesce(%s, name), platform = coalesce(%s, platform),"  # noqa: S608
+    " push_token = coalesce(%s, push_token), public_key = coalesce(%s, public_key),"
+    " encryption_key = coalesce(%s, encryption_key)"
+    f" WHERE id = %s AND user_id = %s AND revoked_at IS NULL RETURNING {_VIEW}"
+)
+_LIST = (
+    f"(SELECT {_VIEW} FROM devices WHERE user_id = %s AND revoked_at IS NULL ORDER BY created_at, id)"  # noqa: S608
+    " UNION ALL"
+    f" (SELECT {_VIEW} FROM devices WHERE user_id = %s AND revoked_at IS NOT NULL"
+    " ORDER BY revoked_at DESC, id LIMIT %s)"
+)
+
+
+def device_touch(user_id: UUID, device_id: UUID, devices_max: int) -> DeviceState | None:
+    """The state of the device, which is registered where it is not known yet; None where the user has `devices_max`.
+
+    One SELECT for a device seen within the last minute; `last_seen_at` is written at most once a minute. A device of
+    another user or a revoked one is returned as it is, and never written.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT user_id, public_key, revoked_at IS NOT NULL,"
+            " last_seen_at < clock_timestamp() - interval '60 seconds' FROM devices WHERE id = %s",
+            [device_id],
+        )
+        row = cursor.fetchone()
+        if row is None:
+            return _device_insert(user_id, device_id, devices_max)
+        state = _state(row)
+        if row[3] and state.user_id == user_id and not state.revoked:
+            cursor.execute(
+                "UPDATE devices SET last_seen_at = clock_timestamp()"
+                " WHERE id = %s AND last_seen_at < clock_timestamp() - interval '60 seconds'",
+                [device_id],
+            )
+    return state
+
+
+def _device_insert(user_id: UUID, device_id: UUID, devices_max: int) -> DeviceState | None:
+    with transaction.atomic(), connection.cursor() as cursor:
+        if not _has_room(cursor, user_id, devices_max):
+            return None
+        cursor.execute(
+            "INSERT INTO devices (id, user_id, name, platform, push_token) VALUES (%s, %s, '', '', '')"
+            " ON CONFLICT (id) DO NOTHING",
+            [device_id, user_id],
+        )
+        # Read again: another process, or another user with the same id, may have been first.
+        cursor.execute("SELECT user_id, public_key, revoked_at IS NOT NULL FROM devices WHERE id = %s", [device_id])
+        return _state(cursor.fetchone())
+
+
+def _has_room(cursor: Any, user_id: UUID, devices_max: int) -> bool:
+    # One registration of a user at a time, until the transaction ends: two at once could both pass a bare count.
+    cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended('devices:' || %s::text, 0))", [str(user_id)])
+    cursor.execute("SELECT count(*) FROM devices WHERE user_id = %s AND revoked_at IS NULL", [user_id])
+    return bool(cursor.fetchone()[0] < devices_max)
+
+
+def device_insert(user_id: UUID, device_id: UUID, change: DeviceChange, devices_max: int) -> bool | None:
+    """Insert a device with its keys. True: inserted; False: the id exists already; None: the user has `devices_max`."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        if not _has_room(cursor, user_id, devices_max):
+            return None
+        cursor.execute(
+            "INSERT INTO devices (id, user_id, name, platform, push_token, public_key, encryption_key)"
+            " VALUES (%s, %s, %s, %s, %s, %s, %s) ON CONFLICT (id) DO NOTHING",
+            [
+                device_id,
+                user_id,
+                change.name or "",
+                change.platform or "",
+                change.push_token or "",
+                change.public_key,
+                change.encryption_key,
+            ],
+        )
+        return bool(cursor.rowcount == 1)
+
+
+def device_update(user_id: UUID, device_id: UUID, change: DeviceChange) -> DeviceView | None:
+    """Change a live device of the user; None where there is no such device, or it is revoked."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            _UPDATE,
+            [
+                change.name,
+                change.platform,
+                change.push_token,
+                change.public_key,
+                change.encryption_key,
+                device_id,
+                user_id,
+            ],
+        )
+        row = cursor.fetchone()
+    return None if row is None else _view(row)
+
+
+def device_revoke(user_id: UUID, device_id: UUID) -> bool | None:
+    """Revoke a device of the user, forget its push token. True: now; False: it was; None: there is no such device."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SELECT revoked_at FROM devices WHERE id = %s AND user_id = %s FOR UPDATE", [device_id, user_id])
+        row = cursor.fetchone()
+        if row is None:
+            return None
+        if row[0] is not None:
+            return False
+        cursor.execute(
+            "UPDATE devices SET revoked_at = clock_timestamp(), push_token = '' WHERE id = %s",
+            [device_id],
+        )
+        return True
+
+
+def device_make_room(user_id: UUID, device_id: UUID, devices_max: int) -> tuple[UUID, ...]:
+    """Where `device_id` is new and the user has no room for it: revoke those seen longest ago; returns their ids."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SELECT 1 FROM devices WHERE id = %s", [device_id])
+        if cursor.fetchone() is not None or _has_room(cursor, user_id, devices_max):
+            return ()
+        cursor.execute(
+            "UPDATE devices SET revoked_at = clock_timestamp(), push_token = '' WHERE id IN"
+            " (SELECT id FROM devices WHERE user_id = %s AND revoked_at IS NULL"
+            " ORDER BY last_seen_at DESC, id OFFSET %s FOR UPDATE) RETURNING id",
+            [user_id, devices_max - 1],
+        )
+        return tuple(row[0] for row in cursor.fetchall())
+
+
+def get_device(device_id: UUID) -> DeviceView | None:
+    """The device, whoever's it is."""
+    with connection.cursor() as cursor:
+        cursor.execute(_GET, [device_id])
+        row = cursor.fetchone()
+    return None if row is None else _view(row)
+
+
+def list_devices(user_id: UUID, revoked_max: int) -> tuple[DeviceView, ...]:
+    """The user's live devices, oldest first, then at most `revoked_max` revoked ones, the last revoked first."""
+    with connection.cursor() as cursor:
+        cursor.execute(_LIST, [user_id, user_id, revoked_max])
+        return tuple(_view(row) for row in cursor.fetchall())
+
+
+def list_device_states(device_ids: Sequence[UUID]) -> dict[UUID, DeviceState]:
+    """The states of the devices that exist, in one query."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT user_id, public_key, revoked_at IS NOT NULL, id FROM devices WHERE id = ANY(%s)", [list(device_ids)]
+        )
+        return {row[3]: _state(row) for row in cursor.fetchall()}
+
+
+def list_conversation_devices(conversation_id: UUID, user_id: UUID) -> ConversationDevices | None:
+    """The live members' live devices and the members' version, of one snapshot; None for who is no live member."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT c.members_version, d.id, d.user_id, d.public_key, d.encryption_key FROM conversations c"
+            " JOIN members me ON me.conversation_id = c.id AND me.user_id = %s AND me.left_seq IS NULL"
+            " JOIN members m ON m.conversation_id = c.id AND m.left_seq IS NULL"
+            " LEFT JOIN devices d ON d.user_id = m.user_id AND d.revoked_at IS NULL"
+            " WHERE c.id = %s AND c.deleted_at IS NULL ORDER BY d.user_id, d.id",
+            [user_id, conversation_id],
+        )
+        rows = cursor.fetchall()
+    if not rows:
+        return None
+    return ConversationDevices(rows[0][0], tuple(_peers(rows)))
+
+
+def get_user_settings(user_id: UUID) -> UserSettingsView:
+    """The user's settings; the defaults where nothing was ever set."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT read_receipts FROM user_settings WHERE user_id = %s", [user_id])
+        row = cursor.fetchone()
+    return UserSettingsView() if row is None else UserSettingsView(read_receipts=row[0])
+
+
+def user_settings_update(user_id: UUID, read_receipts: bool) -> UserSettingsView:
+    """Set the user's settings."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO user_settings (user_id, read_receipts) VALUES (%s, %s) ON CONFLICT (user_id)"
+            " DO UPDATE SET read_receipts = excluded.read_receipts, changed_at = clock_timestamp()"
+            " RETURNING read_receipts",
+            [user_id, read_receipts],
+        )
+        return UserSettingsView(read_receipts=cursor.fetchone()[0])
+
+
+def _peers(rows: Iterable[Any]) -> Iterable[PeerDevice]:
+    for _, device_id, user_id, public_key, encryption_key in rows:
+        if device_id is not None:
+            yield PeerDevice(device_id, user_id, _bytes(public_key), _bytes(encryption_key))
+
+
+def _bytes(value: Any) -> bytes | None:
+    return None if value is None else bytes(value)
+
+
+def _state(row: Any) -> DeviceState:
+    return DeviceState(user_id=row[0], public_key=_bytes(row[1]), revoked=row[2])
+
+
+def _view(row: Any) -> DeviceView:
+    device_id, user_id, name, platform, public_key, encryption_key, has_push_token, created_at, seen_at, revoked_at = (
+        row
+    )
+    return DeviceView(
+        device_id,
+        user_id,
+        name,
+        platform,
+        _bytes(public_key),
+        _bytes(encryption_key),
+        has_push_token,
+        created_at,
+        seen_at,
+        revoked_at,
+    )

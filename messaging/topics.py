@@ -1,0 +1,300 @@
+"""The two topics of PROTOCOL.md §2, and their events: decoded to a typed request, carried out by one service call."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, TypeVar
+from uuid import UUID
+
+import msgspec
+
+from delivery.services.receipts import list_ack_places, receipt_submit, receipts_record
+from delivery.store.receipts import Recorded
+from messaging.channels import Channel, Work
+from messaging.fanout import publish_conversation_push
+from messaging.fanout.news import UserPush
+from messaging.phoenix import EMPTY, Event, Ref, TopicJoin, split_envelope
+from messaging.presence import presences
+from messaging.requests import UNNAMED, Acks, History, Join, SendMessage, Typing, decode_request
+from messaging.services.history import get_history
+from messaging.services.send import access_quota, access_send, message_submit
+from messaging.services.standing import Standings, get_head, get_standings
+from messaging.store.log import Appended, NewEntry
+from trust.services.quota import quota_take
+from whispr.kernel import telemetry
+from whispr.kernel.errors import AckAboveHead, BadRequest, NotFound, WhisprError
+
+if TYPE_CHECKING:
+    from messaging.consumer import Socket
+
+CLOSE_BAD_FRAME = 4400
+Named = TypeVar("Named", SendMessage, Acks, History, Typing)
+
+
+class ConversationEvents(Channel):
+    """What both topics understand (PROTOCOL.md §2 "Client → server")."""
+
+    __slots__ = ()
+
+    conversation_id: UUID | None = None  # of a conversation topic
+
+    def name(self, request: Named) -> Named:
+        """The request with the topic's conversation where it names none. Raises BadRequest for another one."""
+        mine = self.conversation_id
+        given = request.conversation_id
+        if given is None or given == UNNAMED:
+            return request if mine is None else msgspec.structs.replace(request, conversation_id=mine)
+        if mine is not None and given != mine:
+            raise BadRequest("This topic is another conversation's.")
+        return request
+
+    def on_send(self, event: Event) -> Work | None:
+        """`send_message`: through the gate, into the log's queue; the answer comes when it is committed."""
+        content: bytes | None = None
+        payload: bytes | msgspec.Raw = event.payload
+        if isinstance(event.payload, bytes):
+            payload, content = split_envelope(event.payload)
+        request = self.name(decode_request(payload, SendMessage))
+        entry = access_send(self.socket.actor, request, content, self.socket)
+        quota = access_quota(self.socket.actor)
+        if quota is not None:
+            return self._send_after(quota, entry, event.ref)
+        self.answer_when_done(event.ref, message_submit(entry), _encode_outcome)
+        return None
+
+    async def _send_after(self, quota: "object", entry: NewEntry, ref: Ref) -> None:
+        await quota  # type: ignore[misc]
+        self.answer_when_done(ref, message_submit(entry), _encode_outcome)
+
+    def on_received(self, event: Event) -> Work | None:
+        """`message_received`."""
+        return self._acknowledge(event, read=False)
+
+    def on_read(self, event: Event) -> Work | None:
+        """`message_read`."""
+        return self._acknowledge(event, read=True)
+
+    def _acknowledge(self, event: Event, *, read: bool) -> Work | None:
+        quota_take(self.socket.actor.user_id, "ack")
+        request = decode_request(_json(event), Acks)
+        if request.acks is None and request.message_ids is None:
+            request = self.name(request)
+        places = list_ack_places(request)
+        if places is not None and len(places) == 1:
+            conversation_id, up_to = places[0]
+            shown = self.socket.shown_seq(conversation_id)
+            if shown is not None and up_to <= shown:
+                actor, origin = self.socket.actor, self.socket
+                future = receipt_submit(actor, conversation_id, up_to, read=read, origin=origin)
+                self.answer_when_done(event.ref, future, _encode_nothing)
+                self.socket.acknowledge(conversation_id, up_to)
+                return None
+        return self._acknowledge_all(event, request, places, read=read)
+
+    async def _acknowledge_all(
+        self, event: Event, request: Acks, places: list[tuple[UUID, int]] | None, *, read: bool
+    ) -> None:
+        """Any form, any number; what was never given to this socket is not taken as received (RELIABILITY: "ack")."""
+        try:
+            if places is not None:
+                given = [(one, await self._within_shown(one, up_to)) for one, up_to in places]
+                request = msgspec.convert(
+                    {"acks": [{"conversationId": one, "upTo": up_to} for one, up_to in given]}, Acks
+                )
+                for conversation_id, up_to in given:
+                    self.socket.acknowledge(conversation_id, up_to)
+            await receipts_record(self.socket.actor, request, read=read, origin=self.socket)
+        except AckAboveHead as error:
+            self.on_refused(event.ref, error)
+            return
+        self.socket.reply(self.join, event.ref, EMPTY)
+
+    async def _within_shown(self, conversation_id: UUID, up_to: int) -> int:
+        shown = self.socket.shown_seq(conversation_id)
+        if shown is None or up_to <= shown:
+            return up_to
+        if up_to > await get_head(conversation_id):
+            raise AckAboveHead()
+        telemetry.acks_ignored.labels("never_pushed").inc()
+        return shown
+
+    def on_refused(self, ref: Ref, error: WhisprError) -> None:
+        """Answer an error; an acknowledgement of what was never written ends the socket."""
+        self.socket.refuse(self.join, ref, error)
+        if isinstance(error, AckAboveHead):
+            self.socket.close(CLOSE_BAD_FRAME, "acknowledged beyond the end")
+
+    def on_typing(self, event: Event) -> Work | None:
+        """`typing`: passed on to whoever is there; nothing is stored."""
+        request = self.name(decode_request(_json(event), Typing))
+        quota_take(self.socket.actor.user_id, "typing")
+        if not self.socket.is_member(request.conversation_id):
+            raise NotFound()
+        payload = {
+            "conversationId": request.conversation_id,
+            "userId": self.socket.actor.user_id,
+            "active": request.active,
+        }
+        by = self.socket.actor.user_id
+        publish_conversation_push(request.conversation_id, "typing", msgspec.json.encode(payload), by=by)
+        self.socket.reply(self.join, event.ref, EMPTY)
+        return None
+
+    def on_history(self, event: Event) -> Work | None:
+        """`history`."""
+        request = self.name(decode_request(_json(event), History))
+        if request.conversation_id == UNNAMED:
+            raise BadRequest("conversationId is missing.")
+        return self._history(event.ref, request)
+
+    async def _history(self, ref: Ref, request: History) -> None:
+        page = await get_history(self.socket.actor, request)
+        if page.messages:
+            self.socket.on_fetched(request.conversation_id, page.messages[-1].seq)
+        self.socket.reply(self.join, ref, msgspec.json.encode(page))
+
+    handlers = {  # noqa: RUF012 - the base says ClassVar
+        "send_message": on_send,
+        "message_received": on_received,
+        "message_read": on_read,
+        "typing": on_typing,
+        "history": on_history,
+    }
+
+    # --- joining
+
+    async def join_with(self, request: Join, standings: Standings) -> None:
+        """Subscribe, answer the join, then catch up; `sync_complete` says when it is done."""
+        resync = list_resyncs(request, standings)
+        everything = None in resync
+        for standing in standings.conversations:
+            cursor = request.cursors.get(standing.conversation_id)
+            if everything or standing.conversation_id in resync:
+                cursor = 0
+            self.subscribe(standing, cursor)
+        if request.binary:
+            self.catch_up.be_binary()
+        here = [one for one in standings.conversations if one.left_seq is None]
+        reply = {
+            "userId": self.socket.actor.user_id,
+            "deviceId": self.socket.actor.device_id,
+            "serverTime": datetime.now(UTC),
+            "epoch": standings.epoch,
+            "conversations": len(here),
+        }
+        self.socket.perform(self.socket.session.joined(self.join, msgspec.json.encode(reply)))
+        for conversation_id, reason in resync.items():
+            body = {"reason": reason} if conversation_id is None else {"conversationId": conversation_id, "reason": reason}
+            self.catch_up.push_event("resync_required", msgspec.json.encode(body))
+        self.catch_up.start(lambda: self._on_drained(len(here)))
+
+    def _on_drained(self, conversations: int) -> None:
+        body = {"conversations": conversations, "messages": self.catch_up.pushed}
+        self.catch_up.push_event("sync_complete", msgspec.json.encode(body))
+
+
+def list_resyncs(request: Join, standings: Standings) -> Mapping[UUID | None, str]:
+    """What the client must fetch afresh, by conversation (None: everything), and why (PROTOCOL.md §2 "Topics")."""
+    if request.epoch is not None and request.epoch != standings.epoch:
+        return {None: "epoch_changed"}
+    return {
+        one.conversation_id: "cursor_beyond_head"
+        for one in standings.conversations
+        if request.cursors.get(one.conversation_id, 0) > one.last_seq
+    }
+
+
+class InboxChannel(ConversationEvents):
+    """`user:{userId}`: every conversation of the user."""
+
+    __slots__ = ()
+
+    async def on_join(self, request: Join) -> None:
+        """Subscribe the device to all conversations of its user."""
+        await self.join_with(request, await get_standings(self.socket.actor))
+
+    def on_joined_conversation(self, conversation_id: UUID, seq: int) -> None:
+        """The user was added: the conversation is followed from that entry on."""
+        known = self.catch_up.by_conversation.get(conversation_id)
+        if known is None:
+            self.catch_up.wake(self.catch_up.add(conversation_id, seq, None, seq - 1))
+        elif known.until_seq is not None and seq > known.until_seq:
+            known.until_seq = None
+            self.catch_up.wake(known)
+
+    def on_user_push(self, push: UserPush) -> None:
+        """Everything that is for the user's devices."""
+        self.catch_up.push_event(push.event, push.payload)
+
+
+class ConversationChannel(ConversationEvents):
+    """`conversation:{conversationId}`: one conversation, and who is there."""
+
+    __slots__ = ("conversation_id", "tracked")
+
+    def __init__(self, socket: "Socket", join: TopicJoin, conversation_id: UUID) -> None:
+        super().__init__(socket, join)
+        self.conversation_id = conversation_id
+        self.tracked = False
+        self.catch_up.on_ended = lambda: socket.channel_ended(join)
+
+    async def on_join(self, request: Join) -> None:
+        """Subscribe to the conversation. Raises NotFound for who is not a member."""
+        assert self.conversation_id is not None
+        standings = await get_standings(self.socket.actor, self.conversation_id)
+        if not standings.conversations or standings.conversations[0].left_seq is not None:
+            raise NotFound()
+        await self.join_with(request, standings)
+        if self.closed:
+            return
+        self.tracked = True
+        actor = self.socket.actor
+        state = await presences.get().track(self.conversation_id, actor.user_id, actor.device_id, self)
+        if not self.closed:
+            self.catch_up.push_event("presence_state", state)
+
+    def on_presence(self, payload: bytes) -> None:
+        """Somebody came or went."""
+        self.catch_up.push_event("presence_diff", payload)
+
+    def on_user_push(self, push: UserPush) -> None:
+        """What concerns this conversation."""
+        if push.conversation_id == self.conversation_id:
+            self.catch_up.push_event(push.event, push.payload)
+
+    def close(self) -> None:
+        """Leave, and be seen leaving."""
+        super().close()
+        if self.tracked:
+            self.tracked = False
+            assert self.conversation_id is not None
+            presences.get().untrack(self.conversation_id, self)
+
+
+def open_channel(socket: "Socket", join: TopicJoin) -> Channel | None:
+    """The channel of a topic; None where no topic of this socket matches."""
+    kind, _, name = join.topic.partition(":")
+    try:
+        id_ = UUID(name)
+    except ValueError:
+        return None
+    if str(id_) != name:
+        return None
+    if kind == "user" and id_ == socket.actor.user_id:
+        return InboxChannel(socket, join)
+    if kind == "conversation":
+        return ConversationChannel(socket, join, id_)
+    return None
+
+
+def _json(event: Event) -> msgspec.Raw:
+    if isinstance(event.payload, bytes):
+        raise BadRequest("Only send_message takes a binary payload.")
+    return event.payload
+
+
+def _encode_outcome(appended: Appended) -> bytes:
+    return msgspec.json.encode(appended.outcome)
+
+
+def _encode_nothing(_: Recorded) -> bytes:
+    return EMPTY

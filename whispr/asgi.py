@@ -1,0 +1,27 @@
+"""The ASGI application: HTTP to Django, the socket to Channels, lifespan to the process."""
+
+import os
+
+from channels.routing import ProtocolTypeRouter, URLRouter
+from django.core.asgi import get_asgi_application
+from django.urls import path, re_path
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "whispr.settings")
+django_application = get_asgi_application()
+
+from messaging.consumer import MessagingConsumer, NoSuchSocket  # noqa: E402 - after Django's setup
+from whispr.lifespan import lifespan  # noqa: E402
+
+application = ProtocolTypeRouter(
+    {
+        "http": django_application,
+        "websocket": URLRouter(
+            [
+                path("socket/websocket", MessagingConsumer.as_asgi()),
+                # Channels answers a socket path without a route with a fault; a client gets a refusal.
+                re_path("", NoSuchSocket.as_asgi()),
+            ]
+        ),
+        "lifespan": lifespan,
+    }
+)
