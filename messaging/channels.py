@@ -1,6 +1,7 @@
 """One joined topic of one socket: its events are taken in order, one after the other, in a bounded inbox.
 
-A handler answers at once, or hands back something to wait for; only then a task is made, and what comes after it on this topic
+A handler answers at once, or hands back something to wait for; only then a task is made, and what comes after it on
+this topic
 waits. Sends and acknowledgements are queued for their group commit without waiting, so that one socket fills a batch.
 """
 
@@ -32,7 +33,7 @@ Work = Coroutine[Any, Any, None]
 class Channel:
     """The base of the two topics: joining, the inbox, the subscriptions."""
 
-    handlers: ClassVar[dict[str, Callable[["Channel", Event], Work | None]]] = {}
+    handlers: ClassVar[dict[str, str]] = {}  # an event's name -> the method that handles it
 
     __slots__ = ("_inbox", "_tasks", "_working", "catch_up", "closed", "join", "socket")
 
@@ -69,7 +70,8 @@ class Channel:
         raise NotImplementedError
 
     def subscribe(self, standing: Standing, cursor: int | None) -> Subscription | None:
-        """Subscribe to one conversation from `cursor`, or from what the device acknowledged; None if nothing is left to get."""
+        """Subscribe to one conversation from `cursor`, or from what the device acknowledged; None if nothing is left
+        to get."""
         if standing.conversation_id in self.catch_up.by_conversation:
             return None
         held = standing.acked_seq if cursor is None else cursor
@@ -116,24 +118,25 @@ class Channel:
             self.socket.refuse(self.join, event.ref, Timeout())
         except WhisprError as error:
             self.socket.refuse(self.join, event.ref, error)
-        except Exception:
-            self._crash(event)
+        except Exception as fault:
+            self._crash(event, fault)
 
     def _handle(self, event: Event) -> Work | None:
-        handler = self.handlers.get(event.event)
+        name = self.handlers.get(event.event)
+        if name is None:
+            self.socket.perform(self.socket.session.reply(self.join, event.ref, "error", UNMATCHED_EVENT))
+            return None
+        handler: Callable[[Event], Work | None] = getattr(self, name)
         try:
-            if handler is None:
-                self.socket.perform(self.socket.session.reply(self.join, event.ref, "error", UNMATCHED_EVENT))
-                return None
-            return handler(self, event)
+            return handler(event)
         except WhisprError as error:
             self.socket.refuse(self.join, event.ref, error)
-        except Exception:
-            self._crash(event)
+        except Exception as fault:
+            self._crash(event, fault)
         return None
 
-    def _crash(self, event: Event) -> None:
-        log.exception("The event %s failed", event.event)
+    def _crash(self, event: Event, fault: Exception) -> None:
+        log.error("The event %s failed", event.event, exc_info=fault)
         self.socket.channel_crashed(self.join)
 
     def answer_when_done(self, ref: Ref, future: "asyncio.Future[T]", encode: Callable[[T], bytes]) -> None:
@@ -196,7 +199,8 @@ class Channel:
         task.add_done_callback(self._tasks.discard)
 
     def close(self) -> None:
-        """The topic was left, replaced, or the socket is gone. What was queued for a commit is committed all the same."""
+        """The topic was left, replaced, or the socket is gone. What was queued for a commit is committed all the
+        same."""
         self.closed = True
         self._inbox.clear()
         self.catch_up.close()
@@ -204,5 +208,3 @@ class Channel:
         for task in tuple(self._tasks):
             if task is not current:
                 task.cancel()
-
-

@@ -13,11 +13,12 @@ from uuid import UUID
 import msgspec
 from channels.consumer import AsyncConsumer
 
+from messaging.channels import Channel
 from messaging.events import Actor
 from messaging.fanout import publish_user_event
 from messaging.fanout.bus import buses
 from messaging.fanout.hub import hub
-from messaging.fanout.news import UserChange, UserPush
+from messaging.fanout.news import News, UserChange, UserPush
 from messaging.handshake import session_authenticate
 from messaging.outbox import Outbox
 from messaging.phoenix import (
@@ -35,9 +36,9 @@ from messaging.phoenix import (
     Version,
     parse_vsn,
 )
+from messaging.services.devices import device_forget
 from messaging.sockets import sockets
 from messaging.subscriptions import Window
-from messaging.channels import Channel
 from messaging.topics import open_channel
 from whispr.kernel import telemetry
 from whispr.kernel.auth import Claims
@@ -67,7 +68,18 @@ CLOSE_FAULT = 4500
 class Socket:
     """One authenticated socket: its protocol session, its channels, its window and its outbox."""
 
-    __slots__ = ("_resumed", "actor", "channels", "expires_at", "id", "in_flight", "outbox", "session", "task", "window")
+    __slots__ = (
+        "_resumed",
+        "actor",
+        "channels",
+        "expires_at",
+        "id",
+        "in_flight",
+        "outbox",
+        "session",
+        "task",
+        "window",
+    )
 
     def __init__(self, actor: Actor, claims: Claims, version: Version, send: Any) -> None:
         self.id = secrets.token_hex(6)
@@ -169,7 +181,8 @@ class Socket:
         return self.in_flight >= IN_FLIGHT_MAX or any(channel.is_full for channel in self.channels.values())
 
     async def ready(self) -> None:
-        """Wait until the socket may be read: what it asked is under way within bounds, what it is owed is being read."""
+        """Wait until the socket may be read: what it asked is under way within bounds, what it is owed is being
+        read."""
         while not self.outbox.closed and (self.is_busy or self.outbox.is_full):
             if self.outbox.is_full:
                 await self.outbox.room()
@@ -183,7 +196,8 @@ class Socket:
     # --- what this socket was given
 
     def shown_seq(self, conversation_id: UUID) -> int | None:
-        """The last seq of a conversation that this socket was given or said it held; None where it follows it nowhere."""
+        """The last seq of a conversation that this socket was given or said it held; None where it follows it
+        nowhere."""
         shown: int | None = None
         for channel in self.channels.values():
             subscription = channel.catch_up.by_conversation.get(conversation_id)
@@ -235,8 +249,7 @@ class Socket:
         elif change.kind == "opened" and payload.get("socket") != self.id:
             self.close(CLOSE_REPLACED, "replaced by a newer socket of this device")
         elif change.kind == "device_key":
-            key = payload.get("publicKey")
-            self.actor = Actor(self.actor.user_id, self.actor.device_id, bytes.fromhex(key) if key else None)
+            hub.spawn(sockets.check_devices((self,)))
 
     def on_joined_conversation(self, conversation_id: UUID, seq: int) -> None:
         """The user became a member: the inbox follows it from there."""
@@ -251,7 +264,18 @@ class Socket:
         self.outbox.abandon()
 
 
-class MessagingConsumer(AsyncConsumer):
+def _forget_device(news: News) -> None:
+    """REST remembers an admitted device for some seconds: not one that changed."""
+    if isinstance(news, UserChange) and news.kind in ("revoked", "device_key"):
+        device_id = msgspec.json.decode(news.payload).get("deviceId")
+        if device_id is not None:
+            device_forget(news.user_id, UUID(device_id))
+
+
+hub.watchers.append(_forget_device)
+
+
+class MessagingConsumer(AsyncConsumer):  # type: ignore[misc]  # channels is not typed
     """`/socket/websocket`: Phoenix Channels for Whispr's clients."""
 
     channel_layer_alias: ClassVar[str] = ""
@@ -345,7 +369,7 @@ async def _refuse(scope: Any, send: Any, error: WhisprError) -> None:
         await send({"type": "websocket.close"})
 
 
-class NoSuchSocket(AsyncConsumer):
+class NoSuchSocket(AsyncConsumer):  # type: ignore[misc]  # channels is not typed
     """Any other path: refused before the upgrade."""
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:

@@ -1,4 +1,5 @@
-"""The typed requests of both transports, decoded by msgspec with every bound checked (PROTOCOL.md §2 "Client → server").
+"""The typed requests of both transports, decoded by msgspec with every bound checked (PROTOCOL.md §2 "Client →
+server").
 
 The socket and REST decode the same bytes into the same types, so that one rule cannot differ between them. Unknown
 fields are ignored and never honoured. Each `check()` raises what msgspec's types cannot say.
@@ -23,11 +24,11 @@ AckForms = Annotated[list["Ack"], msgspec.Meta(max_length=LIMITS.acks_per_reques
 UNNAMED = UUID(int=0)  # no conversation was named; a topic may know which one is meant
 
 
-class Request(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
+class Request(msgspec.Struct, frozen=True, rename="camel"):
     """The base of all requests."""
 
 
-class SendMessage(Request, kw_only=True):
+class SendMessage(Request, frozen=True, kw_only=True):
     """`send_message` and `POST messages`; on a conversation topic `conversationId` may be left out."""
 
     conversation_id: UUID = UNNAMED
@@ -44,14 +45,14 @@ class SendMessage(Request, kw_only=True):
     members_version: Seq | None = None
 
 
-class Ack(Request, kw_only=True):
+class Ack(Request, frozen=True, kw_only=True):
     """One cumulative acknowledgement: everything of the conversation up to and including `up_to`."""
 
     conversation_id: UUID
     up_to: Seq
 
 
-class Acks(Request, kw_only=True):
+class Acks(Request, frozen=True, kw_only=True):
     """`message_received`, `message_read` in their three forms; `POST acks` adds `status`."""
 
     conversation_id: UUID | None = None
@@ -61,7 +62,7 @@ class Acks(Request, kw_only=True):
     status: Literal["received", "read"] = "received"
 
 
-class History(Request, kw_only=True):
+class History(Request, frozen=True, kw_only=True):
     """`history` and `GET conversations/{id}/messages`: `before` and `after` are seqs and exclude each other."""
 
     conversation_id: UUID = UNNAMED
@@ -70,14 +71,14 @@ class History(Request, kw_only=True):
     limit: int = LIMITS.page_default
 
 
-class Typing(Request, kw_only=True):
+class Typing(Request, frozen=True, kw_only=True):
     """`typing`."""
 
     conversation_id: UUID = UNNAMED
     active: bool
 
 
-class Join(Request, kw_only=True):
+class Join(Request, frozen=True, kw_only=True):
     """The payload of a join of either topic."""
 
     cursors: dict[UUID, Seq] = {}
@@ -85,7 +86,7 @@ class Join(Request, kw_only=True):
     binary: bool = False
 
 
-class Sync(Request, kw_only=True):
+class Sync(Request, frozen=True, kw_only=True):
     """`POST sync`."""
 
     cursors: dict[UUID, Seq] = {}
@@ -93,7 +94,7 @@ class Sync(Request, kw_only=True):
     epoch: Annotated[str, msgspec.Meta(max_length=64)] | None = None
 
 
-class CreateConversation(Request, kw_only=True):
+class CreateConversation(Request, frozen=True, kw_only=True):
     """`POST conversations`."""
 
     type: Literal["direct", "group"]
@@ -127,8 +128,10 @@ def decode_base64(text: str, name: str, max_bytes: int, *, allow_empty: bool = F
 def encode_metadata(metadata: dict[str, Any], name: str = "metadata", max_bytes: int = LIMITS.metadata_bytes) -> bytes:
     """`metadata` as compact JSON, within the limits of PROTOCOL.md §5.
 
-    Raises TooLarge over `max_bytes`; BadRequest where it is too deep, holds a NUL (PostgreSQL's jsonb refuses it), a number
-    beyond double precision, or an integer outside ±(2^53 − 1), which JavaScript clients would read wrongly.
+    Raises TooLarge over `max_bytes`; BadRequest where it is too deep, holds a NUL (PostgreSQL's jsonb refuses it), a
+    number
+    other than 0 outside ±(1e-7 … 2^53 − 1): JavaScript clients would read it wrongly, or jsonb write it in hundreds
+    of digits.
     """
     if not metadata:
         return b"{}"
@@ -154,8 +157,9 @@ def _check_json(value: object, name: str, depth: int) -> None:
             raise BadRequest(f"{name} must not hold NUL characters.")
     elif isinstance(value, int) and not isinstance(value, bool) and abs(value) > 2**53 - 1:
         raise BadRequest(f"{name} holds an integer beyond 2^53 − 1.")
-    elif isinstance(value, float) and not abs(value) < float("inf"):
-        raise BadRequest(f"{name} holds a number that is not finite.")
+    elif isinstance(value, float) and not (value == 0 or 1e-7 <= abs(value) <= 2**53 - 1):
+        # jsonb keeps no exponent: it would write 1e-300 as 300 digits, and 4 KiB of those as 200 KiB.
+        raise BadRequest(f"{name} holds a number outside ±(1e-7 … 2^53 − 1).")
 
 
 def parse_datetime(text: str) -> datetime:

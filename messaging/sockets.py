@@ -4,16 +4,23 @@ import asyncio
 import logging
 import time
 from collections import defaultdict
+from collections.abc import Sequence
 from typing import Any, Protocol
 from uuid import UUID
 
 from messaging.events import Actor
 from messaging.outbox import Outbox
 from messaging.phoenix import Session
+from messaging.services.devices import device_states
 from whispr.kernel import telemetry
+from whispr.kernel.errors import WhisprError
 from whispr.kernel.limits import LIMITS
 
 log = logging.getLogger(__name__)
+
+# A revocation reaches every process by the bus; this often the database is asked as well, for when the bus is away.
+DEVICE_CHECK_SECONDS = 20.0
+DEVICE_CHECK_CHUNK = 1_000
 
 # One sweep over all sockets instead of timers for each: 20,000 sockets are about 20 ms of a loop's time.
 SWEEP_SECONDS = 2.0
@@ -25,7 +32,7 @@ class OpenSocket(Protocol):
     actor: Actor
     session: Session
     outbox: Outbox
-    expires_at: float
+    expires_at: int
     task: asyncio.Task[Any] | None
 
     def close(self, code: int, reason: str) -> None:
@@ -66,12 +73,31 @@ class Sockets:
             telemetry.sockets.set(len(self._all))
 
     async def _sweep(self) -> None:
+        loop = asyncio.get_running_loop()
+        next_check = loop.time() + DEVICE_CHECK_SECONDS
         while self._all:
             await asyncio.sleep(SWEEP_SECONDS)
             try:
-                self.sweep(asyncio.get_running_loop().time(), time.time())
+                self.sweep(loop.time(), time.time())
+                if loop.time() >= next_check:
+                    next_check = loop.time() + DEVICE_CHECK_SECONDS
+                    await self.check_devices(tuple(self._all))
+            except WhisprError:
+                continue  # the database is away; the next check is soon
             except Exception:
                 log.exception("The sweep failed; it is tried again")
+
+    async def check_devices(self, open_sockets: Sequence[OpenSocket]) -> None:
+        """Ask the database about these sockets' devices: a revoked one is closed (4403), a new key is taken over."""
+        for start in range(0, len(open_sockets), DEVICE_CHECK_CHUNK):
+            chunk = open_sockets[start : start + DEVICE_CHECK_CHUNK]
+            states = await device_states([socket.actor.device_id for socket in chunk])
+            for socket in chunk:
+                state = states.get(socket.actor.device_id)
+                if state is None or state.revoked or state.user_id != socket.actor.user_id:
+                    socket.close(4403, "revoked")
+                elif state.public_key != socket.actor.public_key:
+                    socket.actor = Actor(socket.actor.user_id, socket.actor.device_id, state.public_key)
 
     def sweep(self, now: float, wall: float) -> None:
         """Close what is idle (4408), expired (4401) or stuck. `now` is loop time, `wall` unix seconds."""

@@ -1,6 +1,7 @@
 """A socket's place in each conversation: live and catch-up without a seam, and the window of unacknowledged entries.
 
-Every subscription starts behind: it is read from the log, as if it had been away, until a read finds nothing more; from then
+Every subscription starts behind: it is read from the log, as if it had been away, until a read finds nothing more;
+from then
 on it follows the feed. It falls behind again when the window is full. So there is one way to miss nothing, not two.
 """
 
@@ -10,6 +11,8 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 from uuid import UUID
+
+from prometheus_client import Counter
 
 from messaging.fanout.hub import Feed, hub
 from messaging.fanout.news import ConversationPush, EncodedEntry
@@ -33,6 +36,8 @@ POSITIONS_MAX = 256
 READS_AT_ONCE = 4
 RETRY_SECONDS = 1.0
 
+_live = telemetry.entries_pushed.labels("live")
+_caught_up = telemetry.entries_pushed.labels("catch_up")
 _reads = PerLoop(lambda: asyncio.Semaphore(READS_AT_ONCE))
 
 
@@ -47,6 +52,7 @@ class Window:
 
     @property
     def is_open(self) -> bool:
+        """Whether another entry fits."""
         return self.count < LIMITS.window_entries and self.bytes < LIMITS.window_bytes
 
 
@@ -67,6 +73,7 @@ class Subscription:
 
     @property
     def conversation_id(self) -> UUID:
+        """The conversation it follows."""
         return self.feed.conversation_id
 
     def on_entries(self, entries: Sequence[EncodedEntry]) -> None:
@@ -84,12 +91,12 @@ class Subscription:
                 self.is_live = False
                 self.on_entries([later for later in entries if later.seq >= entry.seq])
                 return
-            self.deliver(entry, "live")
+            self.deliver(entry, _live)
             if entry.type == "system" and self._removes_me(entry):
                 self.end()
                 return
 
-    def deliver(self, entry: EncodedEntry, path: str) -> None:
+    def deliver(self, entry: EncodedEntry, path: Counter) -> None:
         """Push one entry and move on; what this socket sent itself is only passed over."""
         self.next_seq = entry.seq + 1
         if entry.seq in self.own:
@@ -100,7 +107,7 @@ class Subscription:
         window.count += 1
         window.bytes += size
         self._outstanding.append((entry.seq, size))
-        telemetry.entries_pushed.labels(path).inc()
+        path.inc()
 
     def acknowledge(self, up_to: int) -> None:
         """The device has everything up to `up_to`: its room in the window is free again."""
@@ -259,7 +266,8 @@ class CatchUp:
             on_drained()
 
     async def _read_page(self) -> None:
-        """Read and push one page; whoever has nothing left goes live, without a wait between the look and the switch."""
+        """Read and push one page; whoever has nothing left goes live, without a wait between the look and the
+        switch."""
         reading = list(self._behind)[:POSITIONS_MAX]
         heads = {subscription: subscription.feed.head or 0 for subscription in reading}
         positions = [Position(one.conversation_id, one.next_seq - 1) for one in reading]
@@ -273,7 +281,7 @@ class CatchUp:
             if not self.has_room:
                 return
             encoded = EncodedEntry.of(entry)
-            subscription.deliver(encoded, "catch_up")
+            subscription.deliver(encoded, _caught_up)
             if subscription.feed.head is not None and entry.seq == subscription.feed.head + 1:
                 subscription.feed.offer(encoded)
             last = entry.conversation_id

@@ -1,8 +1,8 @@
 """The two topics of PROTOCOL.md §2, and their events: decoded to a typed request, carried out by one service call."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, ClassVar, TypeVar
 from uuid import UUID
 
 import msgspec
@@ -12,7 +12,7 @@ from delivery.store.receipts import Recorded
 from messaging.channels import Channel, Work
 from messaging.fanout import publish_conversation_push
 from messaging.fanout.news import UserPush
-from messaging.phoenix import EMPTY, Event, Ref, TopicJoin, split_envelope
+from messaging.phoenix import EMPTY, Event, JoinState, Ref, TopicJoin, split_envelope
 from messaging.presence import presences
 from messaging.requests import UNNAMED, Acks, History, Join, SendMessage, Typing, decode_request
 from messaging.services.history import get_history
@@ -41,7 +41,7 @@ class ConversationEvents(Channel):
         """The request with the topic's conversation where it names none. Raises BadRequest for another one."""
         mine = self.conversation_id
         given = request.conversation_id
-        if given is None or given == UNNAMED:
+        if given in (None, UNNAMED):
             return request if mine is None else msgspec.structs.replace(request, conversation_id=mine)
         if mine is not None and given != mine:
             raise BadRequest("This topic is another conversation's.")
@@ -61,8 +61,8 @@ class ConversationEvents(Channel):
         self.answer_when_done(event.ref, message_submit(entry), _encode_outcome)
         return None
 
-    async def _send_after(self, quota: "object", entry: NewEntry, ref: Ref) -> None:
-        await quota  # type: ignore[misc]
+    async def _send_after(self, quota: Awaitable[None], entry: NewEntry, ref: Ref) -> None:
+        await quota
         self.answer_when_done(ref, message_submit(entry), _encode_outcome)
 
     def on_received(self, event: Event) -> Work | None:
@@ -152,12 +152,12 @@ class ConversationEvents(Channel):
             self.socket.on_fetched(request.conversation_id, page.messages[-1].seq)
         self.socket.reply(self.join, ref, msgspec.json.encode(page))
 
-    handlers = {  # noqa: RUF012 - the base says ClassVar
-        "send_message": on_send,
-        "message_received": on_received,
-        "message_read": on_read,
-        "typing": on_typing,
-        "history": on_history,
+    handlers: ClassVar[dict[str, str]] = {
+        "send_message": "on_send",
+        "message_received": "on_received",
+        "message_read": "on_read",
+        "typing": "on_typing",
+        "history": "on_history",
     }
 
     # --- joining
@@ -183,7 +183,9 @@ class ConversationEvents(Channel):
         }
         self.socket.perform(self.socket.session.joined(self.join, msgspec.json.encode(reply)))
         for conversation_id, reason in resync.items():
-            body = {"reason": reason} if conversation_id is None else {"conversationId": conversation_id, "reason": reason}
+            body = (
+                {"reason": reason} if conversation_id is None else {"conversationId": conversation_id, "reason": reason}
+            )
             self.catch_up.push_event("resync_required", msgspec.json.encode(body))
         self.catch_up.start(lambda: self._on_drained(len(here)))
 
@@ -206,14 +208,24 @@ def list_resyncs(request: Join, standings: Standings) -> Mapping[UUID | None, st
 class InboxChannel(ConversationEvents):
     """`user:{userId}`: every conversation of the user."""
 
-    __slots__ = ()
+    __slots__ = ("_early",)
+
+    def __init__(self, socket: "Socket", join: TopicJoin) -> None:
+        super().__init__(socket, join)
+        self._early: list[tuple[UUID, int]] = []  # memberships that began while the join was under way
 
     async def on_join(self, request: Join) -> None:
         """Subscribe the device to all conversations of its user."""
         await self.join_with(request, await get_standings(self.socket.actor))
+        for conversation_id, seq in self._early:
+            self.on_joined_conversation(conversation_id, seq)
+        self._early.clear()
 
     def on_joined_conversation(self, conversation_id: UUID, seq: int) -> None:
         """The user was added: the conversation is followed from that entry on."""
+        if self.join.state is not JoinState.JOINED:
+            self._early.append((conversation_id, seq))
+            return
         known = self.catch_up.by_conversation.get(conversation_id)
         if known is None:
             self.catch_up.wake(self.catch_up.add(conversation_id, seq, None, seq - 1))

@@ -10,7 +10,12 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "whispr.settings")
 django_application = get_asgi_application()
 
 from messaging.consumer import MessagingConsumer, NoSuchSocket  # noqa: E402 - after Django's setup
+from whispr.checks import require_serving_settings  # noqa: E402
+from whispr.kernel import auth  # noqa: E402
 from whispr.lifespan import lifespan  # noqa: E402
+
+require_serving_settings()
+auth.start()
 
 application = ProtocolTypeRouter(
     {

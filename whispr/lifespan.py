@@ -8,7 +8,8 @@ from django.conf import settings
 from prometheus_client import start_http_server
 
 from messaging.fanout.bus import buses
-from whispr.kernel import database
+from messaging.store.tickets import tickets_close
+from whispr.kernel import auth, database
 from whispr.kernel.errors import WhisprError
 
 _started = False
@@ -25,6 +26,7 @@ async def lifespan(scope: Any, receive: Any, send: Any) -> None:
             bus = buses.peek()
             if bus is not None:
                 await bus.stop()
+            await tickets_close()
             await send({"type": "lifespan.shutdown.complete"})
             return
 
@@ -38,7 +40,8 @@ async def start() -> None:
     if settings.WHISPR_METRICS_PORT:
         start_http_server(settings.WHISPR_METRICS_PORT, addr="127.0.0.1")
     buses.get().start()
-    with contextlib.suppress(WhisprError):
+    await asyncio.to_thread(auth.wait_ready, 5)
+    with contextlib.suppress(WhisprError, TimeoutError):
         async with asyncio.timeout(2):
             await database.run(_ping)
 

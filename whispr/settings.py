@@ -33,6 +33,7 @@ INSTALLED_APPS = [
     "whispr",
     "messaging",
     "delivery",
+    "trust",
 ]
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
@@ -172,6 +173,7 @@ SPECTACULAR_SETTINGS = {
 # --- Static files: the admin and the built web client ---
 STATIC_URL = "/static/"
 STATIC_ROOT = Path(env.str("WHISPR_STATIC_ROOT", default=str(BASE_DIR / ".state" / "static")))
+STATICFILES_DIRS = [("web", BASE_DIR / "sdk" / "apps" / "web" / "dist")]
 WHITENOISE_USE_FINDERS = True
 
 SESSION_COOKIE_HTTPONLY = True

@@ -1,4 +1,5 @@
-"""Acknowledgements, and what became of a message (PROTOCOL.md §3 `acks`, `messages/{id}/read`, `messages/{id}/delivery`)."""
+"""Acknowledgements, and what became of a message (PROTOCOL.md §3 `acks`, `messages/{id}/read`,
+`messages/{id}/delivery`)."""
 
 from uuid import UUID
 

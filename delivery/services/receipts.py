@@ -1,4 +1,5 @@
-"""Receipts: delivered and read, cumulative, group-committed, told to the senders (specification §4.1, PROTOCOL.md §4.5)."""
+"""Receipts: delivered and read, cumulative, group-committed, told to the senders (specification §4.1, PROTOCOL.md
+§4.5)."""
 
 import asyncio
 from collections.abc import Sequence
@@ -79,7 +80,8 @@ def list_ack_places(acks: Acks) -> list[tuple[UUID, int]] | None:
 
 
 async def receipts_record(actor: Actor, acks: Acks, *, read: bool, origin: object | None = None) -> None:
-    """Record an acknowledgement in any of its three forms (PROTOCOL.md §2 `message_received`, `message_read`, §3 `acks`).
+    """Record an acknowledgement in any of its three forms (PROTOCOL.md §2 `message_received`, `message_read`, §3
+    `acks`).
 
     Message ids that are unknown or foreign are ignored: they say nothing. Raises BadRequest, NotFound (a conversation
     that the user was never in), AckAboveHead, Timeout, TemporaryUnavailable; receipts of other conversations stand.

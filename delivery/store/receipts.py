@@ -1,6 +1,7 @@
 """Writing receipts: watermarks, statuses and device cursors of a whole batch in one transaction (PROTOCOL.md §4.5).
 
-Nothing goes backwards: each number is raised, never set. Read implies delivered. A read that may not be told (the reader's
+Nothing goes backwards: each number is raised, never set. Read implies delivered. A read that may not be told (the
+reader's
 setting) moves the private watermark only: no other row learns of it.
 """
 
@@ -73,7 +74,8 @@ UPDATE delivery_statuses s SET
     delivered_at = coalesce(s.delivered_at, %b),
     read_at = CASE WHEN m.seq <= f.public_read_seq AND m.seq > f.old_read_seq
               THEN coalesce(s.read_at, %b) ELSE s.read_at END
-FROM moved f JOIN messages m ON m.conversation_id = f.conversation_id AND m.seq > f.from_seq AND m.seq <= f.delivered_seq
+FROM moved f JOIN messages m ON m.conversation_id = f.conversation_id AND m.seq > f.from_seq AND m.seq <=
+f.delivered_seq
 WHERE s.message_id = m.id AND s.user_id = f.user_id
 RETURNING f.conversation_id, f.user_id, m.sender_id, m.seq, m.id"""
 

@@ -1,4 +1,5 @@
-"""Bodies in and out: bytes in, decoded by msgspec into the types that the socket uses too; values out, encoded by msgspec."""
+"""Bodies in and out: bytes in, decoded by msgspec into the types that the socket uses too; values out, encoded by
+msgspec."""
 
 from collections.abc import Mapping, Sequence
 from itertools import accumulate

@@ -33,7 +33,8 @@ class _Gone(Exception):
 
 
 class RequestGate:
-    """ASGI middleware around Django: bounds the body's size and time, the running requests, and the time to an answer."""
+    """ASGI middleware around Django: bounds the body's size and time, the running requests, and the time to an
+    answer."""
 
     def __init__(
         self,

@@ -29,7 +29,8 @@ class Messages(ApiView):
         tag=TAG,
     )
     def post(self, request: Request) -> Response:
-        """The socket's `send_message`: 201 once it is committed, 200 for a duplicate, 202 while the database is away."""
+        """The socket's `send_message`: 201 once it is committed, 200 for a duplicate, 202 while the database is
+        away."""
         outcome = call(message_send, actor_of(request), body_of(request, SendMessage))
         return answer(outcome, _STATUSES[outcome.status])
 

@@ -47,7 +47,8 @@ def operation(
     tag: str,
     public: bool = False,
 ) -> Callable[[F], F]:
-    """Describe a view's method: its answers by status (None: without a body), its body, the errors beyond the usual ones.
+    """Describe a view's method: its answers by status (None: without a body), its body, the errors beyond the usual
+    ones.
 
     The method's docstring is the description.
     """
@@ -118,7 +119,8 @@ def add_components(result: Json, generator: object, request: object, public: boo
 
 
 def _described(schema: Any) -> Any:
-    """The schema with what a type cannot say: an entry's metadata is an object, `…At` is a time, a description is one paragraph."""
+    """The schema with what a type cannot say: an entry's metadata is an object, `…At` is a time, a description is one
+    paragraph."""
     if isinstance(schema, dict):
         found = {key: _described(value) for key, value in schema.items()}
         text = found.get("description")
@@ -127,7 +129,7 @@ def _described(schema: Any) -> Any:
         properties = found.get("properties")
         if isinstance(properties, dict):
             if properties.get("metadata") == {}:
-                properties["metadata"] = {"type": "object", "description": "As the sender gave it, or the server's event."}
+                properties["metadata"] = {"type": "object", "description": "The sender's, or the server's event."}
             for name, value in properties.items():
                 if name.endswith("At"):
                     for one in value.get("anyOf", [value]):

@@ -13,18 +13,20 @@ import msgspec
 from messaging.events import Entry
 from messaging.fanout.bus import buses
 from messaging.fanout.hub import hub
-from messaging.fanout.news import ConversationPush, EncodedEntry, News, UserChange, UserPush
+from messaging.fanout.news import ConversationPush, EncodedEntry, News, PresenceChange, UserChange, UserPush
 
 __all__ = [
     "publish_conversation_push",
     "publish_entries",
+    "publish_presence_change",
     "publish_user_event",
     "publish_user_push",
 ]
 
 
 def publish_entries(entries: Sequence[Entry]) -> None:
-    """Pass committed entries on, encoded once: to the subscribed sockets here, and in one message to the other processes."""
+    """Pass committed entries on, encoded once: to the subscribed sockets here, and in one message to the other
+    processes."""
     _publish([EncodedEntry.of(entry) for entry in entries])
 
 
@@ -48,6 +50,11 @@ def publish_user_event(
 ) -> None:
     """Tell every process that something of a user changed: a device was revoked, settings or a device's key changed."""
     _publish([UserChange(user_id, kind, msgspec.json.encode(payload))])
+
+
+def publish_presence_change(conversation_id: UUID, *, joined: bool, payload: bytes) -> None:
+    """Tell every process that sockets came to a conversation or left it."""
+    _publish([PresenceChange(conversation_id, joined, payload)])
 
 
 def _publish(news: Sequence[News]) -> None:

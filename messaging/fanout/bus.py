@@ -1,4 +1,5 @@
-"""The doorbell between processes: one message a batch over the channel layer, and the head check that outlives its loss.
+"""The doorbell between processes: one message a batch over the channel layer, and the head check that outlives its
+loss.
 
 Every process hears every batch and takes what its sockets follow. One publish a conversation, through the same layer,
 costs a process about as much as the whole rest of a message's way (docs/decisions); a batch costs one.
@@ -47,7 +48,8 @@ class Bus:
         self._broken_until = 0.0
 
     def send(self, news: Sequence[News]) -> None:
-        """Queue news for the other processes. Never waits, never fails: what does not fit is found by the head check."""
+        """Queue news for the other processes. Never waits, never fails: what does not fit is found by the head
+        check."""
         if len(self._waiting) + len(news) > LIMITS.bus_waiting_max or self._loop.time() < self._broken_until:
             telemetry.bus_dropped.inc()
             return
@@ -77,7 +79,10 @@ class Bus:
                 telemetry.bus_up.set(0)
                 self._broken_until = self._loop.time() + RETRY_SECONDS
                 self._waiting.clear()
-                log.warning("The bus does not take messages (%s); sockets elsewhere wait for the head check", type(error).__name__)
+                log.warning(
+                    "The bus does not take messages (%s); sockets elsewhere wait for the head check",
+                    type(error).__name__,
+                )
                 return
 
     def start(self) -> None:
@@ -147,5 +152,3 @@ class Bus:
 
 
 buses: PerLoop[Bus] = PerLoop(Bus)
-
-

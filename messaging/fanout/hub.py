@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 from uuid import UUID
 
-from messaging.fanout.news import ConversationPush, EncodedEntry, News, UserChange, UserPush
+from messaging.fanout.news import ConversationPush, EncodedEntry, News, PresenceChange, UserChange, UserPush
 from messaging.store.entries import list_entries_between
 from whispr.kernel import database, telemetry
 from whispr.kernel.errors import WhisprError
@@ -70,7 +70,8 @@ class Feed:
             self._go_on()
 
     def offer(self, entry: EncodedEntry) -> None:
-        """Take an entry from a commit of this process, from the bus or from the log, in any order, any number of times."""
+        """Take an entry from a commit of this process, from the bus or from the log, in any order, any number of
+        times."""
         if self.head is not None and entry.seq <= self.head:
             return
         if self.head is not None and entry.seq == self.head + 1 and not self._ahead:
@@ -189,6 +190,9 @@ class Hub:
                         watcher(one)
                     for listener in tuple(self.listeners.get(one.user_id, ())):
                         listener.on_user_change(one)
+                case PresenceChange():
+                    for watcher in tuple(self.watchers):
+                        watcher(one)
 
     def _take_entry(self, entry: EncodedEntry) -> None:
         if entry.type == "system" and self.listeners:

@@ -1,4 +1,4 @@
-"""What the fan-out carries: the four kinds of news, their one encoding for all sockets, and their form on the bus."""
+"""What the fan-out carries: the five kinds of news, their one encoding for all sockets, and their form on the bus."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -28,6 +28,7 @@ class EncodedEntry:
 
     @classmethod
     def of(cls, entry: Entry) -> "EncodedEntry":
+        """The encoded form of an entry, as it is now."""
         return cls(entry.conversation_id, entry.seq, entry.type, msgspec.json.encode(entry))
 
     def tail(self, version: Version) -> str:
@@ -82,7 +83,16 @@ class UserChange(msgspec.Struct, frozen=True):
     payload: bytes
 
 
-News = EncodedEntry | UserPush | ConversationPush | UserChange
+class PresenceChange(msgspec.Struct, frozen=True):
+    """Sockets that came to or left a conversation; `payload` is their members of the presence store, one after the
+    other."""
+
+    conversation_id: UUID
+    joined: bool
+    payload: bytes
+
+
+News = EncodedEntry | UserPush | ConversationPush | UserChange | PresenceChange
 
 
 def pack(news: Sequence[News]) -> list[list[Any]]:
@@ -101,6 +111,8 @@ def _pack_one(one: News) -> list[Any]:
             return ["c", one.conversation_id.bytes, one.event, one.payload, one.by.bytes]
         case UserChange():
             return ["x", one.user_id.bytes, one.kind, one.payload]
+        case PresenceChange():
+            return ["p", one.conversation_id.bytes, one.joined, one.payload]
 
 
 def unpack(packed: Sequence[Sequence[Any]]) -> list[News]:
@@ -116,5 +128,6 @@ def unpack(packed: Sequence[Sequence[Any]]) -> list[News]:
             news.append(ConversationPush(UUID(bytes=rest[0]), rest[1], rest[2], UUID(bytes=rest[3])))
         elif kind == "x":
             news.append(UserChange(UUID(bytes=rest[0]), rest[1], rest[2]))
+        elif kind == "p":
+            news.append(PresenceChange(UUID(bytes=rest[0]), rest[1], rest[2]))
     return news
-

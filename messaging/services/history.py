@@ -20,7 +20,8 @@ class HistoryPage(msgspec.Struct, frozen=True, rename="camel"):
 
 
 async def get_history(actor: Actor, request: History) -> HistoryPage:
-    """The newest entries (before `before`), or the oldest after `after`, that the actor may see; `limit` is cut to 1 … 200.
+    """The newest entries (before `before`), or the oldest after `after`, that the actor may see; `limit` is cut to 1
+    … 200.
 
     Raises BadRequest with both bounds, NotFound for who never was a member.
     """

@@ -11,7 +11,8 @@ from whispr.kernel.limits import LIMITS
 
 
 async def list_members(actor: Actor, conversation_id: UUID) -> list[MemberView]:
-    """The current members, all of them (at most `LIMITS.members_per_conversation`). Raises NotFound for a non-member."""
+    """The current members, all of them (at most `LIMITS.members_per_conversation`). Raises NotFound for a
+    non-member."""
     return await run(store.list_members, actor.user_id, conversation_id)
 
 

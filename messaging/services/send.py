@@ -1,6 +1,7 @@
 """Sending: the gate, then the log, then the fan-out. Every way in ends here (DESIGN.md "One message's way").
 
-The gate is what needs no lock: shape, size, signature, quota. Whether the sender is a member, the key is a duplicate and the
+The gate is what needs no lock: shape, size, signature, quota. Whether the sender is a member, the key is a duplicate
+and the
 target is live is decided under the conversation's lock, by the log.
 """
 
@@ -96,7 +97,8 @@ def access_send(
 def message_submit(entry: NewEntry) -> "asyncio.Future[Appended]":
     """Queue an entry that passed the gate; the future ends when it is committed and passed on.
 
-    Entries of one conversation are committed in the order of these calls. The future raises NotFound, ClientRandomReused,
+    Entries of one conversation are committed in the order of these calls. The future raises NotFound,
+    ClientRandomReused,
     StaleMembership, InvalidTarget, TemporaryUnavailable, Timeout. Raises Overloaded when the queue is full.
     """
     return _commits.get().submit(entry.conversation_id, entry)

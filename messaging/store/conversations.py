@@ -137,7 +137,8 @@ def _get_existing(
 def conversation_update(
     user_id: UUID, conversation_id: UUID, change: dict[str, Any]
 ) -> tuple[ConversationView, tuple[Entry, ...]]:
-    """Change settings: a key of `change` replaces, null removes; one `conversation_updated` entry, none if nothing changes.
+    """Change settings: a key of `change` replaces, null removes; one `conversation_updated` entry, none if nothing
+    changes.
 
     Owner and admins of a group, either member of a direct conversation. The entry carries the settings as they are
     then. Raises NotFound, Forbidden, and what `encode_metadata` raises over the limits.

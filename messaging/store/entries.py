@@ -161,7 +161,8 @@ def list_heads(conversation_ids: Sequence[UUID]) -> dict[UUID, int]:
 
 
 def list_joined_since(seconds: float) -> list[tuple[UUID, UUID, int]]:
-    """(user, conversation, joined_seq) of the memberships that began in the last `seconds`: the head check's other half."""
+    """(user, conversation, joined_seq) of the memberships that began in the last `seconds`: the head check's other
+    half."""
     sql = """SELECT user_id, conversation_id, joined_seq FROM members
     WHERE changed_at > clock_timestamp() - make_interval(secs => %b::float8) AND left_seq IS NULL"""
     return [(row[0], row[1], row[2]) for row in _fetch(sql, (seconds,))]

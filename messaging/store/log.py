@@ -1,6 +1,7 @@
 """The log of a conversation: the one place where entries are written (DESIGN.md "The hot path").
 
-`entries_append` takes a batch from many senders and conversations and makes it durable in one transaction. seq comes from
+`entries_append` takes a batch from many senders and conversations and makes it durable in one transaction. seq comes
+from
 `conversations.last_seq` under the row's lock, so that neither a duplicate, a rollback nor a failed item leaves a gap.
 """
 
@@ -87,7 +88,8 @@ _LOCK = """
 SELECT id, type, last_seq, last_sent_at, members_version, member_count
 FROM conversations WHERE id = ANY(%b::uuid[]) AND deleted_at IS NULL ORDER BY id FOR NO KEY UPDATE"""
 
-# In a snapshot taken after the lock: who is a member, what was sent before under this key, is the target live and visible.
+# In a snapshot taken after the lock: who is a member, what was sent before under this key, is the target live and
+# visible.
 _FACTS = """
 SELECT clock_timestamp(), m.id IS NOT NULL,
        k.message_id, k.conversation_id, k.seq, k.sent_at, k.expires_at, k.fingerprint,
@@ -115,7 +117,8 @@ WITH fresh AS (
            fingerprint, with_statuses)
 ), entries AS (
     INSERT INTO messages (id, conversation_id, seq, sender_id, sender_device_id, message_type, content, metadata,
-        client_random, reply_to_id, target_id, media_id, signature, sent_at, expires_at, is_deleted, delete_for_everyone)
+        client_random, reply_to_id, target_id, media_id, signature, sent_at, expires_at, is_deleted,
+        delete_for_everyone)
     SELECT id, conversation_id, seq, sender_id, sender_device_id, message_type, content, metadata::jsonb,
         client_random, reply_to_id, target_id, media_id, signature, sent_at, expires_at, false, false FROM fresh
 ), keys AS (
@@ -278,14 +281,17 @@ def conversation_lock(cursor: CursorWrapper, conversation_id: UUID) -> LockedCon
     row = cursor.fetchone()
     if row is None:
         return None
-    settings = msgspec.json.decode(row[6]) if isinstance(row[6], str | bytes) else row[6]
-    return LockedConversation(*row[:6], settings, row[7])
+    id_, type_, last_seq, last_sent_at, members_version, member_count, settings, deleted_at = row
+    return LockedConversation(
+        id_, type_, last_seq, last_sent_at, members_version, member_count, msgspec.json.decode(settings), deleted_at
+    )
 
 
 def append_system(
     cursor: CursorWrapper, locked: LockedConversation, *, by: UUID, event: str, details: dict[str, Any]
 ) -> Entry:
-    """Append a system entry (PROTOCOL.md §2: empty content, `metadata.event`) to a conversation locked by this transaction."""
+    """Append a system entry (PROTOCOL.md §2: empty content, `metadata.event`) to a conversation locked by this
+    transaction."""
     cursor.execute("SELECT clock_timestamp()")
     seq, sent_at = locked.next_place(cursor.fetchone()[0])
     metadata = msgspec.json.encode({"event": event, **details})

@@ -59,7 +59,8 @@ def access_group(locked: LockedConversation) -> None:
 
 
 def list_members(user_id: UUID, conversation_id: UUID) -> list[MemberView]:
-    """The current members, oldest first, at most `LIMITS.members_per_conversation`. Raises NotFound for a non-member."""
+    """The current members, oldest first, at most `LIMITS.members_per_conversation`. Raises NotFound for a
+    non-member."""
     with connection.cursor() as cursor:
         access_member(cursor, conversation_id, user_id)
         return _get_members(cursor, conversation_id)
@@ -87,6 +88,23 @@ def list_receipts(user_id: UUID, conversation_id: UUID) -> list[MemberReceipt]:
             [user_id, conversation_id],
         )
         return [MemberReceipt(*row) for row in cursor.fetchall()]
+
+
+def list_receipts_of(user_id: UUID, conversation_ids: list[UUID]) -> dict[UUID, list[MemberReceipt]]:
+    """`list_receipts` for several conversations at once; those in which the user is no longer a member are left out."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT m.conversation_id, m.user_id, m.delivered_seq,"
+            " CASE WHEN m.user_id = me.user_id THEN m.read_seq ELSE m.public_read_seq END"
+            " FROM members me JOIN members m ON m.conversation_id = me.conversation_id AND m.left_seq IS NULL"
+            " WHERE me.user_id = %s AND me.conversation_id = ANY(%s::uuid[]) AND me.left_seq IS NULL"
+            " ORDER BY m.conversation_id, m.joined_seq, m.user_id",
+            [user_id, conversation_ids],
+        )
+        found: dict[UUID, list[MemberReceipt]] = {}
+        for conversation_id, *receipt in cursor.fetchall():
+            found.setdefault(conversation_id, []).append(MemberReceipt(*receipt))
+        return found
 
 
 def _lock_rows(cursor: CursorWrapper, conversation_id: UUID, user_ids: list[UUID]) -> None:

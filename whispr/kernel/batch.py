@@ -1,6 +1,7 @@
 """Group commit: many callers' items in one transaction, with an outcome for each (DESIGN.md "The hot path").
 
-While one batch is being flushed, others wait; all that waits is taken together as soon as the flush is back. There is no
+While one batch is being flushed, others wait; all that waits is taken together as soon as the flush is back. There is
+no
 timer: alone, an item is flushed at once; under load, batches grow by themselves. Items of one key keep their order.
 
 A key that something else holds locked must not stop the others: the flush answers BUSY for its items, and they move,
@@ -77,6 +78,9 @@ class GroupCommit(Generic[K, I, O]):
         self._threads = ThreadPoolExecutor(lanes + patient_lanes, thread_name_prefix=f"batch-{name}")
         self._tasks: set[asyncio.Task[None]] = set()
         self._loop = asyncio.get_running_loop()
+        self._gauge = telemetry.batch_waiting.labels(name)
+        self._sizes = telemetry.batch_size.labels(name)
+        self._seconds = telemetry.batch_seconds.labels(name)
 
     @property
     def waiting(self) -> int:
@@ -89,7 +93,6 @@ class GroupCommit(Generic[K, I, O]):
             raise Overloaded()
         future: asyncio.Future[O] = self._loop.create_future()
         self._waiting += 1
-        telemetry.batch_waiting.labels(self.name).set(self._waiting)
         parked = self._parked.get(key)
         if parked is not None:
             parked.append((key, item, future))
@@ -142,8 +145,8 @@ class GroupCommit(Generic[K, I, O]):
         """Flush one batch and resolve its futures. Returns what was BUSY."""
         started = perf_counter()
         outcomes = await self._outcomes([item for _, item, _ in batch], patient)
-        telemetry.batch_size.labels(self.name).observe(len(batch))
-        telemetry.batch_seconds.labels(self.name).observe(perf_counter() - started)
+        self._sizes.observe(len(batch))
+        self._seconds.observe(perf_counter() - started)
         if self._on_flushed is not None:
             try:
                 self._on_flushed([o for o in outcomes if not isinstance(o, Exception | Busy)])
@@ -162,7 +165,7 @@ class GroupCommit(Generic[K, I, O]):
                 future.set_exception(outcome)
             else:
                 future.set_result(outcome)
-        telemetry.batch_waiting.labels(self.name).set(self._waiting)
+        self._gauge.set(self._waiting)
         return busy
 
     async def _outcomes(self, items: list[I], patient: bool) -> Sequence[O | Exception | Busy]:

@@ -39,6 +39,8 @@ _RETRYABLE = (pg.DeadlockDetected, pg.SerializationFailure)
 
 _threads = ThreadPoolExecutor(max_workers=THREADS, thread_name_prefix="db")
 _waiting = 0
+HEAL_SECONDS = 0.5
+_healed_at = 0.0
 
 
 def postgres_error(error: BaseException) -> BaseException:
@@ -73,6 +75,19 @@ def translated() -> Iterator[None]:
         raise
 
 
+def _heal_pool(error: BaseException) -> None:
+    """A broken connection is seldom alone (the server restarted): look at the idle ones before they fail one by one."""
+    global _healed_at
+    broken = isinstance(postgres_error(error), psycopg.OperationalError | psycopg.InterfaceError)
+    if broken and connection.connection is not None and connection.connection.closed:
+        if time.monotonic() - _healed_at < HEAL_SECONDS:
+            return
+        _healed_at = time.monotonic()
+        pool = getattr(connection, "pool", None)  # of Django's PostgreSQL backend
+        if pool is not None:
+            pool.check()
+
+
 def call(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Run a store function on this thread: errors translated, deadlocks tried again, the connection given back.
 
@@ -82,10 +97,11 @@ def call(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         for attempt in range(RETRIES + 1):
             try:
                 return function(*args, **kwargs)
-            except (DjangoDatabaseError, psycopg.Error) as error:
+            except (DjangoDatabaseError, DjangoInterfaceError, psycopg.Error) as error:
+                _heal_pool(error)
                 if attempt == RETRIES or not isinstance(postgres_error(error), _RETRYABLE):
                     raise
-                time.sleep(random.uniform(0.005, 0.02) * (attempt + 1))  # noqa: S311 - jitter
+                time.sleep(random.uniform(0.005, 0.02) * (attempt + 1))
             finally:
                 if not connection.in_atomic_block:
                     connection.close()

@@ -20,6 +20,9 @@ class PerLoop(Generic[T]):
         loop = asyncio.get_running_loop()
         instance = self._instances.get(loop)
         if instance is None:
+            # An instance may hold its loop, which keeps the weak key alive: entries of closed loops are dropped here.
+            for closed in [other for other in self._instances if other.is_closed()]:
+                del self._instances[closed]
             instance = self._instances[loop] = self._factory()
         return instance
 

@@ -20,3 +20,7 @@ log_repairs = Counter("whispr_log_repairs", "Gaps filled from the log", ["cause"
 bus_dropped = Counter("whispr_bus_dropped", "Batches that the doorbell did not take")
 bus_up = Gauge("whispr_bus_up", "1 while the channel layer takes and gives messages")
 rest_requests = Counter("whispr_rest_requests", "REST requests", ["method", "route", "status"])
+redis_up = Gauge("whispr_redis_up", "1 while Redis answers in time, by what it is used for", ["use"])
+quota_refused = Counter("whispr_quota_refused", "Requests over their rate", ["kind"])
+quota_local = Counter("whispr_quota_local", "Sends counted by one process alone, because Redis was away")
+presences = Gauge("whispr_presences", "Sockets that this process shows as present in conversations")

@@ -1,0 +1,111 @@
+"""daphne, run so that it keeps our promises: `python -m whispr.daphne_server -b 127.0.0.1 -p 8000`.
+
+Three things that its own command does not do: a client that does not read stops the sender (daphne writes on without
+end:
+65 → 599 MB behind one slow reader), no socket is closed for its age, and a stop closes sockets with a code that makes
+clients come back (daphne drops the connections, and cannot send 1012).
+"""
+
+import argparse
+import asyncio
+import contextlib
+import os
+from typing import Any
+
+import uvloop
+
+# Before daphne is imported: it makes its event loop then.
+asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
+
+from daphne.endpoints import build_endpoint_description_strings  # noqa: E402
+from daphne.server import Server  # noqa: E402
+from daphne.ws_protocol import WebSocketProtocol  # noqa: E402
+from twisted.internet import defer, interfaces  # noqa: E402
+from zope.interface import implementer  # type: ignore[import-untyped]  # noqa: E402
+
+from whispr.kernel.limits import LIMITS  # noqa: E402
+
+CLOSE_RESTART = 4500
+# Frames above the limit are refused by our own code; this is the bound of what daphne reads at all.
+FRAME_SLACK_BYTES = 1024
+
+
+@implementer(interfaces.IPushProducer)
+class WriteGate:
+    """Closed while a connection's write buffer is full (Twisted calls it a producer: it tells us to pause and
+    resume)."""
+
+    def __init__(self) -> None:
+        self.open = asyncio.Event()
+        self.open.set()
+
+    def pauseProducing(self) -> None:
+        """The buffer is over its high-water mark."""
+        self.open.clear()
+
+    def resumeProducing(self) -> None:
+        """The buffer is written."""
+        self.open.set()
+
+    def stopProducing(self) -> None:
+        """The connection is gone."""
+        self.open.set()
+
+
+class WhisprServer(Server):  # type: ignore[misc]  # daphne is not typed
+    """daphne's server with back pressure on sockets, and a stop that tells the clients."""
+
+    async def handle_reply(self, protocol: Any, message: dict[str, Any]) -> None:
+        """Pass on what the application sends, as fast as the client takes it."""
+        if isinstance(protocol, WebSocketProtocol) and protocol.transport is not None:
+            gate = getattr(protocol, "write_gate", None)
+            if gate is None:
+                gate = protocol.write_gate = WriteGate()
+                # The HTTP channel that began this connection is still registered.
+                protocol.transport.unregisterProducer()
+                protocol.transport.registerProducer(gate, True)
+            await gate.open.wait()
+        await super().handle_reply(protocol, message)
+
+    def kill_all_applications(self) -> Any:
+        """Close every socket with a code that makes its client come back, then end what still runs."""
+        for protocol in list(self.connections):
+            if isinstance(protocol, WebSocketProtocol):
+                with contextlib.suppress(Exception):
+                    protocol.serverClose(code=CLOSE_RESTART)
+        flushed: defer.Deferred[None] = defer.Deferred()
+        asyncio.get_event_loop().call_later(0.2, flushed.callback, None)
+        flushed.addCallback(lambda _: super(WhisprServer, self).kill_all_applications())
+        return flushed
+
+
+def main() -> None:
+    """Serve `whispr.asgi:application`."""
+    parser = argparse.ArgumentParser(prog="python -m whispr.daphne_server")
+    parser.add_argument("-b", "--bind", default="127.0.0.1")
+    parser.add_argument("-p", "--port", type=int, default=8000)
+    parser.add_argument("--fd", type=int)
+    options = parser.parse_args()
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "whispr.settings")
+    from whispr.asgi import application
+    from whispr.lifespan import start
+
+    place: dict[str, Any] = (
+        {"file_descriptor": options.fd} if options.fd is not None else {"host": options.bind, "port": options.port}
+    )
+    WhisprServer(
+        application=application,
+        endpoints=build_endpoint_description_strings(**place),
+        http_timeout=60,
+        websocket_timeout=-1,
+        websocket_handshake_timeout=LIMITS.handshake_seconds,
+        websocket_connect_timeout=LIMITS.handshake_seconds + 1,
+        websocket_max_message_size=LIMITS.frame_bytes + FRAME_SLACK_BYTES,
+        websocket_max_frame_size=LIMITS.frame_bytes + FRAME_SLACK_BYTES,
+        ready_callable=lambda: asyncio.get_event_loop().create_task(start()),
+        server_name="whispr",
+    ).run()
+
+
+if __name__ == "__main__":
+    main()
