@@ -9,11 +9,12 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 from uuid import UUID
 
 import msgspec
 
+from messaging.deadlines import deadlines
 from messaging.fanout.news import UserPush
 from messaging.phoenix import UNMATCHED_EVENT, Event, Ref, TopicJoin
 from messaging.requests import Join, decode_request
@@ -28,6 +29,45 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 Work = Coroutine[Any, Any, None]
+
+
+class Answer(Generic[T]):
+    """One request's answer to come. An object and not a pair of closures: those refer to each other, and left so much to
+    the cycle collector at 3,000 requests a second that it took a sixth of the process's time.
+    """
+
+    __slots__ = ("_answered", "_channel", "_encode", "_ref")
+
+    def __init__(self, channel: "Channel", ref: Ref, encode: Callable[[T], bytes]) -> None:
+        self._channel = channel
+        self._ref = ref
+        self._encode = encode
+        self._answered = False
+
+    def on_done(self, future: "asyncio.Future[T]") -> None:
+        """The outcome is there."""
+        error = future.exception()
+        if self._answered:
+            return
+        self._answered = True
+        channel = self._channel
+        channel.socket.in_flight -= 1
+        if error is None:
+            channel.socket.reply(channel.join, self._ref, self._encode(future.result()))
+        elif isinstance(error, WhisprError):
+            channel.on_refused(self._ref, error)
+        else:
+            log.error("A request failed", exc_info=error)
+            channel.socket.channel_crashed(channel.join)
+        channel.socket.on_settled()
+
+    def on_late(self) -> None:
+        """There is no outcome in time: it is unknown."""
+        self._answered = True
+        channel = self._channel
+        channel.socket.in_flight -= 1
+        channel.on_refused(self._ref, Timeout())
+        channel.socket.on_settled()
 
 
 class Channel:
@@ -82,15 +122,11 @@ class Channel:
 
     # --- events
 
-    @property
-    def is_full(self) -> bool:
-        """So much waits for its turn that the socket is not to be read."""
-        return len(self._inbox) >= LIMITS.topic_inbox
-
     def take(self, event: Event) -> None:
         """Take the next event of this topic."""
         if self._working:
             self._inbox.append(event)
+            self.socket.backlog += 1
             return
         work = self._handle(event)
         if work is not None:
@@ -105,6 +141,7 @@ class Channel:
                 if not self._inbox:
                     return
                 event = self._inbox.popleft()
+                self.socket.backlog -= 1
                 self.socket.on_settled()
                 work = self._handle(event)
         finally:
@@ -141,32 +178,10 @@ class Channel:
 
     def answer_when_done(self, ref: Ref, future: "asyncio.Future[T]", encode: Callable[[T], bytes]) -> None:
         """Answer `ref` when `future` is done, or with `timeout` when it is not in time; the topic goes on meanwhile."""
-        socket = self.socket
-        socket.in_flight += 1
-        loop = asyncio.get_running_loop()
-
-        def settle(response: bytes | None, error: BaseException | None) -> None:
-            socket.in_flight -= 1
-            if response is not None:
-                socket.reply(self.join, ref, response)
-            elif isinstance(error, WhisprError):
-                self.on_refused(ref, error)
-            else:
-                log.error("A request failed", exc_info=error)
-                socket.channel_crashed(self.join)
-            socket.on_settled()
-
-        def on_late() -> None:
-            future.remove_done_callback(on_done)
-            settle(None, Timeout())
-
-        def on_done(done: "asyncio.Future[T]") -> None:
-            timer.cancel()
-            error = done.exception()
-            settle(encode(done.result()) if error is None else None, error)
-
-        timer = loop.call_later(LIMITS.request_seconds, on_late)
-        future.add_done_callback(on_done)
+        self.socket.in_flight += 1
+        answer = Answer(self, ref, encode)
+        future.add_done_callback(answer.on_done)
+        deadlines.get().watch(future, answer.on_late)
 
     def on_refused(self, ref: Ref, error: WhisprError) -> None:
         """Answer an error."""
@@ -202,6 +217,7 @@ class Channel:
         """The topic was left, replaced, or the socket is gone. What was queued for a commit is committed all the
         same."""
         self.closed = True
+        self.socket.backlog -= len(self._inbox)
         self._inbox.clear()
         self.catch_up.close()
         current = asyncio.current_task()

@@ -71,6 +71,7 @@ class Socket:
     __slots__ = (
         "_resumed",
         "actor",
+        "backlog",
         "channels",
         "expires_at",
         "id",
@@ -89,7 +90,8 @@ class Socket:
         self.outbox = Outbox(send)
         self.window = Window()
         self.channels: dict[TopicJoin, Channel] = {}
-        self.in_flight = 0
+        self.in_flight = 0  # requests that wait for their answer
+        self.backlog = 0  # events that wait for their turn, of all topics
         self.task: asyncio.Task[Any] | None = asyncio.current_task()
         self._resumed: asyncio.Future[None] | None = None
 
@@ -178,7 +180,7 @@ class Socket:
     @property
     def is_busy(self) -> bool:
         """Too much of this socket is under way to read more from it."""
-        return self.in_flight >= IN_FLIGHT_MAX or any(channel.is_full for channel in self.channels.values())
+        return self.in_flight >= IN_FLIGHT_MAX or self.backlog >= LIMITS.topic_inbox
 
     async def ready(self) -> None:
         """Wait until the socket may be read: what it asked is under way within bounds, what it is owed is being
@@ -351,7 +353,7 @@ class MessagingConsumer(AsyncConsumer):  # type: ignore[misc]  # channels is not
                 socket.perform(session.receive_text(text, loop.time()))
             else:
                 socket.perform(session.receive_binary(message["bytes"], loop.time()))
-            if socket.in_flight >= IN_FLIGHT_MAX or socket.outbox.is_full or socket.is_busy:
+            if socket.is_busy or socket.outbox.is_full:
                 await socket.ready()
 
 

@@ -51,7 +51,7 @@ class ConversationEvents(Channel):
         """`send_message`: through the gate, into the log's queue; the answer comes when it is committed."""
         content: bytes | None = None
         payload: bytes | msgspec.Raw = event.payload
-        if isinstance(event.payload, bytes):
+        if not isinstance(event.payload, msgspec.Raw):
             payload, content = split_envelope(event.payload)
         request = self.name(decode_request(payload, SendMessage))
         entry = access_send(self.socket.actor, request, content, self.socket)
@@ -299,9 +299,9 @@ def open_channel(socket: "Socket", join: TopicJoin) -> Channel | None:
 
 
 def _json(event: Event) -> msgspec.Raw:
-    if isinstance(event.payload, bytes):
-        raise BadRequest("Only send_message takes a binary payload.")
-    return event.payload
+    if isinstance(event.payload, msgspec.Raw):
+        return event.payload
+    raise BadRequest("Only send_message takes a binary payload.")
 
 
 def _encode_outcome(appended: Appended) -> bytes:

@@ -170,6 +170,9 @@ SPECTACULAR_SETTINGS = {
     "POSTPROCESSING_HOOKS": ["messaging.api.openapi.add_components"],
 }
 
+# --- The admin (django-unfold) ---
+UNFOLD = {"SITE_TITLE": "Whispr", "SITE_HEADER": "Whispr", "SHOW_VIEW_ON_SITE": False}
+
 # --- Static files: the admin and the built web client ---
 STATIC_URL = "/static/"
 STATIC_ROOT = Path(env.str("WHISPR_STATIC_ROOT", default=str(BASE_DIR / ".state" / "static")))

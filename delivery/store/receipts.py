@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+import msgspec
 import psycopg
 from django.db import connection, transaction
 
@@ -20,8 +21,7 @@ from whispr.kernel.batch import BUSY, Busy
 from whispr.kernel.errors import AckAboveHead, NotFound
 
 
-@dataclass(frozen=True, slots=True)
-class NewReceipt:
+class NewReceipt(msgspec.Struct, frozen=True):
     """A device says: everything of the conversation up to `up_to` reached it (`read`: and was read)."""
 
     user_id: UUID
@@ -32,8 +32,7 @@ class NewReceipt:
     origin: object | None = None  # the socket that said so, which needs no update of its own
 
 
-@dataclass(frozen=True, slots=True)
-class AddressedReceipt:
+class AddressedReceipt(msgspec.Struct, frozen=True):
     """A Receipt and the user whose devices are to learn of it."""
 
     to_user_id: UUID
@@ -41,8 +40,7 @@ class AddressedReceipt:
     origin: object | None
 
 
-@dataclass(frozen=True, slots=True)
-class Recorded:
+class Recorded(msgspec.Struct, frozen=True):
     """What a receipt led to; the updates of a (conversation, user) are with its first item of the batch."""
 
     updates: tuple[AddressedReceipt, ...] = ()
@@ -73,7 +71,7 @@ WITH moved AS (
 UPDATE delivery_statuses s SET
     delivered_at = coalesce(s.delivered_at, %b),
     read_at = CASE WHEN m.seq <= f.public_read_seq AND m.seq > f.old_read_seq
-              THEN coalesce(s.read_at, %b) ELSE s.read_at END
+              THEN coalesce(s.read_at, greatest(%b, s.delivered_at)) ELSE s.read_at END
 FROM moved f JOIN messages m ON m.conversation_id = f.conversation_id AND m.seq > f.from_seq AND m.seq <=
 f.delivered_seq
 WHERE s.message_id = m.id AND s.user_id = f.user_id
@@ -156,7 +154,7 @@ class _Reader:
 def receipts_write(items: Sequence[NewReceipt], patient: bool = True) -> list[Recorded | Exception | Busy]:
     """Record a batch of receipts; each item gets Recorded, NotFound (never a member), AckAboveHead or BUSY.
 
-    A removed member can still acknowledge what was theirs to see: up_to is cut to the end of their span.
+    A removed member can still acknowledge what was theirs to see: the end of their span is their head.
     """
     outcomes: list[Recorded | Exception | Busy] = [Recorded()] * len(items)
     keys = sorted({(item.conversation_id, item.user_id) for item in items})

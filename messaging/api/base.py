@@ -11,15 +11,15 @@ from typing import Any, ParamSpec, TypeVar, cast
 from uuid import UUID
 
 from asgiref.sync import async_to_sync
-from django.http import HttpResponse
-from django.http.response import HttpResponseBase
 from rest_framework.request import Request as HttpRequest
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from messaging.api.authentication import AuthenticatedUser
 from messaging.events import Actor
 from messaging.requests import R, decode_request
 from whispr.kernel import telemetry
+from whispr.kernel.auth import Claims
 from whispr.kernel.errors import BadRequest
 from whispr.kernel.limits import LIMITS
 
@@ -50,34 +50,37 @@ class ApiView(APIView):
 
     metadata_class = None
 
-    def options(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+    def options(self, request: Any, *args: Any, **kwargs: Any) -> Response:
         """Which methods the path takes, in `Allow`."""
-        return HttpResponse(status=HTTPStatus.NO_CONTENT)
+        return Response(status=HTTPStatus.NO_CONTENT)
 
-    def finalize_response(
-        self, request: HttpRequest, response: HttpResponseBase, *args: Any, **kwargs: Any
-    ) -> HttpResponseBase:
+    def finalize_response(self, request: HttpRequest, response: Any, *args: Any, **kwargs: Any) -> Response:
         """Mark the answer as private to the caller, and count it."""
-        answer = cast(HttpResponseBase, super().finalize_response(request, response, *args, **kwargs))
-        answer["Cache-Control"] = "no-store"
+        final = super().finalize_response(request, response, *args, **kwargs)
+        final["Cache-Control"] = "no-store"
         method = request.method if request.method in ("GET", "POST", "PUT", "PATCH", "DELETE") else "other"
-        telemetry.rest_requests.labels(method, type(self).__name__, str(answer.status_code)).inc()
-        return answer
+        telemetry.rest_requests.labels(method, type(self).__name__, str(final.status_code)).inc()
+        return final
 
 
 def actor_of(request: HttpRequest) -> Actor:
     """Who asks: proven by the bearer token."""
-    return cast(Actor, request.user.actor)
+    return cast(AuthenticatedUser, request.user).actor
+
+
+def claims_of(request: HttpRequest) -> Claims:
+    """What the bearer token of the request proved."""
+    return cast(AuthenticatedUser, request.user).claims
 
 
 def body_of(request: HttpRequest, kind: type[R], *, optional: bool = False) -> R:
     """The request's body as `kind`; without a body its defaults, where `optional`. Raises BadRequest, TooLarge."""
-    data = request.data  # bytes by JsonBytesParser; DRF gives an empty dict where there is no body
+    data: Any = request.data  # bytes by JsonBytesParser; DRF gives an empty dict where there is no body
     if not data:
         if not optional:
             raise BadRequest("A JSON body is needed.")
         data = b"{}"
-    return decode_request(cast(bytes, data), kind)
+    return decode_request(data, kind)
 
 
 def limit_of(request: HttpRequest) -> int:

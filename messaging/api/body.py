@@ -23,7 +23,7 @@ class JsonBytesParser(BaseParser):
 
     media_type = "application/json"
 
-    def parse(
+    def parse(  # type: ignore[override]
         self, stream: IO[Any], media_type: str | None = None, parser_context: Mapping[str, Any] | None = None
     ) -> bytes:
         """The body. Raises TooLarge over `LIMITS.frame_bytes`, BadRequest over `LIMITS.json_depth` or with a NUL."""

@@ -6,7 +6,7 @@ from uuid import UUID
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from messaging.api.base import ApiView, actor_of, answer, body_of, call
+from messaging.api.base import ApiView, actor_of, answer, body_of, call, claims_of
 from messaging.api.openapi import operation
 from messaging.api.shapes import DeviceList
 from messaging.devices import DeviceView, RegisterDevice, UpdateDevice, UpdateSettings, UserSettingsView
@@ -74,6 +74,5 @@ class SocketTickets(ApiView):
     @operation("socketTicketCreate", "A ticket for one socket", {201: Ticket}, tag="socket")
     def post(self, request: Request) -> Response:
         """Single use, for `?ticket=` of the socket's address; for clients that can set no header."""
-        claims = request.user.claims
-        ticket = call(ticket_create, actor_of(request), claims, request.META.get("REMOTE_ADDR") or None)
+        ticket = call(ticket_create, actor_of(request), claims_of(request), request.META.get("REMOTE_ADDR") or None)
         return answer(ticket, HTTPStatus.CREATED)

@@ -19,7 +19,7 @@ Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
-App = Callable[[Scope, Receive, Send], Awaitable[None]]
+App = Callable[[Any, Receive, Any], Awaitable[None]]  # Django types its handler more narrowly than ASGI does
 log = logging.getLogger(__name__)
 
 # Services answer within LIMITS.request_seconds (9 s); the promise is 10 s. This is between the two.

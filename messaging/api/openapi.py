@@ -60,7 +60,7 @@ def operation(
         codes |= set(_BODY)
     if query:
         codes |= {400}
-    responses: Json = {}
+    responses: dict[Any, OpenApiResponse] = {}
     for status, kind in answers.items():
         description = HTTPStatus(status).phrase
         responses[status] = OpenApiResponse(_ref(kind) if kind is not None else None, description)

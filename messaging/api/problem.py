@@ -104,7 +104,7 @@ def error_of(fault: Exception) -> WhisprError:
         if isinstance(fault, kinds):
             return error()
     if isinstance(fault, drf.Throttled):
-        return RateLimited(retry_after=fault.wait)
+        return RateLimited(retry_after=getattr(fault, "wait", None))
     if isinstance(fault, drf.APIException) and fault.status_code < HTTPStatus.INTERNAL_SERVER_ERROR:
         return BadRequest()
     return InternalError()

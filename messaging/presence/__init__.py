@@ -84,8 +84,7 @@ class Presence:
             self._join(conversation_id, room, joins)
             publish_presence_change(conversation_id, joined=True, payload=member)
         try:
-            answer = await self._batch.submit(Exchange(conversation_id, joins=joins, wants_list=True))
-            self._join(conversation_id, room, self._without_ghosts(room, conversation_id, answer.members))
+            await self._batch.submit(Exchange(conversation_id, joins=joins, wants_list=True))
         except (RedisAway, Overloaded):
             pass  # this process's own are shown, and put into Redis by the next renewal
         except asyncio.CancelledError:
@@ -138,14 +137,17 @@ class Presence:
             if room is not None:
                 room.tell()
 
-    def _without_ghosts(self, room: Room, conversation_id: UUID, members: frozenset[bytes]) -> frozenset[bytes]:
-        """The members without those of this process that it does not have: a leave of theirs was lost; they are
-        removed."""
+    def _learn(self, conversation_id: UUID, members: frozenset[bytes]) -> None:
+        """Show whom Redis has and this process did not know; remove the sockets of its own whose leave was lost."""
+        room = self._rooms.get(conversation_id)
+        if room is None:
+            return
+        unknown = members - room.view.keys()
         own = set(room.own.values())
-        ghosts = frozenset(member for member in members if member.endswith(self.origin) and member not in own)
+        ghosts = {member for member in unknown if member.endswith(self.origin) and member not in own}
         if ghosts:
             self._batch.submit(Exchange(conversation_id, leaves=tuple(ghosts)))
-        return members - ghosts
+        self._join(conversation_id, room, unknown - ghosts)
 
     def _take(self, news: News) -> None:
         """What other processes tell, from the hub. Another loop of this process calls it from its own thread."""
@@ -192,6 +194,9 @@ class Presence:
             )
         answers = await presences_exchange(self.link, tuple(merged.values()), self._lifetime_seconds)
         found = dict(zip(merged, answers, strict=True))
+        for conversation_id, one in merged.items():
+            if one.wants_list:
+                self._learn(conversation_id, found[conversation_id].members)
         return [found[one.conversation_id] for one in exchanges]
 
     def _start(self) -> None:
@@ -245,8 +250,6 @@ class Presence:
     def _compare_room(self, conversation_id: UUID, room: Room, found: frozenset[bytes], started: float) -> None:
         for member in [member for member, at in room.left.items() if at < started - 2 * self._lifetime_seconds]:
             del room.left[member]
-        found = self._without_ghosts(room, conversation_id, found)
-        self._join(conversation_id, room, found - room.view.keys())
         if started < self._keep_until:
             return
         arrived = started - min(ARRIVAL_SECONDS, self._renew_seconds)

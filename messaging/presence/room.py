@@ -1,6 +1,7 @@
 """One conversation's presence as one process shows it, in Phoenix's form. No I/O."""
 
 import logging
+from collections import Counter
 from collections.abc import Iterable
 from datetime import datetime
 from typing import Protocol
@@ -51,6 +52,7 @@ class Room:
         self.told: set[Watcher] = set()  # those that have their first state, and are told what changes
         self.view: dict[bytes, PresentSocket] = {}
         self.since: dict[bytes, float] = {}  # when it came into the view
+        self.sockets: Counter[UUID] = Counter()  # of each user in the view
         self.left: dict[bytes, float] = {}  # who left, and when: a reference never comes back
         self._joins: dict[bytes, PresentSocket] = {}
         self._leaves: dict[bytes, PresentSocket] = {}
@@ -64,6 +66,7 @@ class Room:
         if socket is None:
             return False
         self.view[member] = socket
+        self.sockets[socket.user_id] += 1
         self.since[member] = now
         if self._leaves.pop(member, None) is None:
             self._joins[member] = socket
@@ -76,6 +79,9 @@ class Room:
         if socket is None:
             return False
         self.since.pop(member, None)
+        self.sockets[socket.user_id] -= 1
+        if not self.sockets[socket.user_id]:
+            del self.sockets[socket.user_id]
         if self._joins.pop(member, None) is None:
             self._leaves[member] = socket
         self._state = None
@@ -90,9 +96,7 @@ class Room:
 
     def shows_enough_of(self, user_id: UUID) -> bool:
         """Whether one more socket of the user would be over a bound."""
-        key = user_id.bytes
-        shown = sum(1 for member in self.view if member[1:17] == key)
-        return shown >= LIMITS.sockets_per_user or len(self.view) >= SOCKETS_MAX
+        return self.sockets[user_id] >= LIMITS.sockets_per_user or len(self.view) >= SOCKETS_MAX
 
     def tell(self) -> None:
         """Tell the watchers what changed since they were last told."""

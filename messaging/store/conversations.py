@@ -69,7 +69,7 @@ def list_conversations(user_id: UUID, limit: int, below: UUID | None = None) -> 
     """
     with connection.cursor() as cursor:
         cursor.execute(
-            "WITH page AS MATERIALIZED (SELECT m.* FROM members m JOIN conversations d ON d.id = m.conversation_id"  # noqa: S608
+            "WITH page AS MATERIALIZED (SELECT m.* FROM members m JOIN conversations d ON d.id = m.conversation_id"
             " WHERE m.user_id = %s AND m.left_seq IS NULL AND d.deleted_at IS NULL"
             " AND (%s::uuid IS NULL OR m.conversation_id < %s::uuid)"
             " ORDER BY m.conversation_id DESC LIMIT %s)" + _VIEW,
@@ -184,7 +184,7 @@ def conversation_delete(user_id: UUID, conversation_id: UUID) -> tuple[Entry, ..
 
 def _get_view(cursor: CursorWrapper, user_id: UUID, conversation_id: UUID) -> ConversationView:
     cursor.execute(
-        "WITH page AS MATERIALIZED (SELECT m.* FROM members m JOIN conversations d ON d.id = m.conversation_id"  # noqa: S608
+        "WITH page AS MATERIALIZED (SELECT m.* FROM members m JOIN conversations d ON d.id = m.conversation_id"
         " WHERE m.conversation_id = %s AND m.user_id = %s AND m.left_seq IS NULL AND d.deleted_at IS NULL)" + _VIEW,
         [conversation_id, user_id],
     )
@@ -195,6 +195,7 @@ def _get_view(cursor: CursorWrapper, user_id: UUID, conversation_id: UUID) -> Co
 
 
 def _view(row: tuple[Any, ...], user_id: UUID) -> ConversationView:
-    *fields, settings, created_at, created_by, direct_key = row
+    *fields, settings, created_at, created_by, direct_key = row  # in the order of _VIEW and of ConversationView
     peer = None if direct_key is None else next(UUID(key) for key in direct_key.split(":") if key != str(user_id))
-    return ConversationView(*fields, msgspec.json.decode(settings), created_at, created_by, peer)
+    view: tuple[Any, ...] = (*fields, msgspec.json.decode(settings), created_at, created_by, peer)
+    return ConversationView(*view)

@@ -31,8 +31,7 @@ from whispr.kernel.limits import LIMITS
 TICK = timedelta(microseconds=1)  # PostgreSQL's resolution: sent_at increases by at least this
 
 
-@dataclass(frozen=True, slots=True)
-class NewEntry:
+class NewEntry(msgspec.Struct, frozen=True):
     """An entry that passed its gate and waits to be appended. `metadata` is compact JSON."""
 
     message_id: UUID
@@ -53,8 +52,7 @@ class NewEntry:
     origin: object | None = None  # the socket that sends, which learns seq from its reply
 
 
-@dataclass(frozen=True, slots=True)
-class Appended:
+class Appended(msgspec.Struct, frozen=True):
     """What became of a NewEntry: the answer, and the entry where it is a new one."""
 
     outcome: SendOutcome

@@ -1,5 +1,4 @@
-"""Who is present where, in Redis: for each conversation a set of sockets that expire unless their process renews
-them."""
+"""Who is present where, in Redis: a set of sockets for each conversation; a socket that is not renewed expires."""
 
 import struct
 from base64 import urlsafe_b64encode
@@ -53,8 +52,7 @@ class PresentSocket:
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """What is to be done with one conversation's set: first `renewals` and `joins` are put in, then `leaves` taken
-    out."""
+    """What to do with one conversation's set: `renewals` and `joins` are put in, and then `leaves` taken out."""
 
     conversation_id: UUID
     renewals: Sequence[bytes] = ()  # members that should be there already

@@ -106,8 +106,10 @@ class GroupCommit(Generic[K, I, O]):
 
     async def close(self, seconds: float) -> None:
         """Wait until everything submitted is resolved, for at most `seconds`, and end the threads."""
-        if self._tasks:
-            await asyncio.wait(set(self._tasks), timeout=seconds)
+        deadline = self._loop.time() + seconds
+        # A flush under way may park a key, which is a task that was not there before.
+        while self._tasks and (left := deadline - self._loop.time()) > 0:
+            await asyncio.wait(set(self._tasks), timeout=left)
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def _drain(self, lane: _Lane[K, I, O]) -> None:

@@ -63,7 +63,7 @@ class Client:
         """One request: `value` as JSON, or `body` as it is, or `chunks` without a Content-Length."""
         if value is not None:
             body = msgspec.json.encode(value)
-        sent = {"host": "localhost"}
+        sent: dict[str, str | None] = {"host": "localhost"}
         if self.token is not None:
             sent["authorization"] = f"Bearer {self.token}"
         if body is not None or chunks is not None:

@@ -53,7 +53,18 @@ SENDS: list[tuple[str, bytes, tuple[int, str]]] = [
     ("9 surrogate in bytes", body_with(metadata=Raw(b'{"a":"\xed\xa0\x80"}')), BAD_REQUEST),
     *(
         (f"10 clientRandom {text}", body_with(clientRandom=Raw(text.encode())), BAD_REQUEST)
-        for text in ("9007199254740992", "9223372036854775808", "-1", "1.0", '"1"', "true", "null", "NaN", "1e400", "[]")
+        for text in (
+            "9007199254740992",
+            "9223372036854775808",
+            "-1",
+            "1.0",
+            '"1"',
+            "true",
+            "null",
+            "NaN",
+            "1e400",
+            "[]",
+        )
     ),
     ("10 clientRandom absent", body_with(clientRandom=Raw(b"1")).replace(b'"clientRandom":1', b'"x":1'), BAD_REQUEST),
     ("11 long integer", body_with(metadata=Raw(b'{"a":' + b"9" * 4_000 + b"}")), BAD_REQUEST),

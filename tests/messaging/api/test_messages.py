@@ -1,6 +1,7 @@
 """Sending, reading back and acknowledging over REST, from the gate to PostgreSQL."""
 
 import base64
+from typing import Any
 from uuid import uuid4
 
 from tests.messaging.api.client import Client, message
@@ -40,7 +41,13 @@ async def test_a_send_is_durable_and_a_repeat_a_duplicate():
 async def test_what_a_client_may_not_set_is_ignored():
     ann, bob = Client(), Client()
     conversation = await ann.group(bob)
-    forged = {"senderId": bob.user, "seq": 99, "id": uuid4(), "messageId": uuid4(), "sentAt": "2020-01-01T00:00:00Z"}
+    forged: dict[str, Any] = {
+        "senderId": bob.user,
+        "seq": 99,
+        "id": uuid4(),
+        "messageId": uuid4(),
+        "sentAt": "2020-01-01T00:00:00Z",
+    }
     sent = await ann.send(conversation, **forged, isDeleted=True, expiresAt="2020-01-01T00:00:00Z")
     seen = (await bob.get(f"/messages/{sent.json['messageId']}")).json
     assert (seen["senderId"], seen["seq"], seen["expiresAt"]) == (str(ann.user), 2, None)
@@ -104,9 +111,13 @@ async def test_a_silent_reader_tells_nobody():
     assert (await bob.post(f"/messages/{sent['messageId']}/read")).status == 200
     (row,) = (await ann.get(f"/messages/{sent['messageId']}/delivery")).json["recipients"]
     assert (row["status"], row["readAt"]) == ("delivered", None)
-    receipts = {r["userId"]: r["readSeq"] for r in (await ann.get(f"/conversations/{conversation}/receipts")).json["receipts"]}
+    receipts = {
+        r["userId"]: r["readSeq"] for r in (await ann.get(f"/conversations/{conversation}/receipts")).json["receipts"]
+    }
     assert receipts[str(bob.user)] == 0
-    own = {r["userId"]: r["readSeq"] for r in (await bob.get(f"/conversations/{conversation}/receipts")).json["receipts"]}
+    own = {
+        r["userId"]: r["readSeq"] for r in (await bob.get(f"/conversations/{conversation}/receipts")).json["receipts"]
+    }
     assert own[str(bob.user)] == 2
 
 

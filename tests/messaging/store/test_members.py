@@ -157,7 +157,8 @@ def test_roles_are_the_owners_to_give():
     assert metadata_of(entry) == {"event": "conversation_updated", "by": str(ann), "roles": {str(bob): "admin"}}
     assert (member.user_id, member.role) == (bob, "admin")
     assert store.member_update(ann, conversation_id, bob, "admin")[0] == ()
-    for by, target, role in ((bob, cid, "admin"), (bob, bob, "owner"), (ann, ann, "member")):
+    refused: list[tuple[UUID, UUID, store.Role]] = [(bob, cid, "admin"), (bob, bob, "owner"), (ann, ann, "member")]
+    for by, target, role in refused:
         with pytest.raises(Forbidden):
             store.member_update(by, conversation_id, target, role)
     with pytest.raises(NotFound):

@@ -1,0 +1,184 @@
+"""From PostgreSQL's errors to ours, on a real PostgreSQL: locks, deadlocks, deadlines, a connection that dies."""
+
+import asyncio
+import threading
+from dataclasses import replace
+from uuid import uuid4
+
+import psycopg
+import pytest
+from django.db import IntegrityError, connection, transaction
+
+from messaging.models import Conversation
+from whispr.kernel import database
+from whispr.kernel.errors import Overloaded, TemporaryUnavailable, Timeout
+from whispr.kernel.limits import LIMITS
+
+pytestmark = pytest.mark.django_db(transaction=True)
+SECONDS = 10.0
+
+
+def conversation_of() -> Conversation:
+    return Conversation.objects.create(type="group", created_by=uuid4())
+
+
+def other_session() -> psycopg.Connection:
+    """A session beside Django's, as another process has it."""
+    known = connection.settings_dict
+    return psycopg.connect(
+        host=known["HOST"], port=known["PORT"], user=known["USER"], password=known["PASSWORD"], dbname=known["NAME"]
+    )
+
+
+def execute(sql: str, *params: object) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(sql, params)
+
+
+def test_a_call_answers_what_the_function_answers():
+    assert database.call(lambda a, *, b: (a, b), 1, b=2) == (1, 2)
+    with pytest.raises(KeyError):
+        database.call(lambda: {}["missing"])
+
+
+def test_the_connection_goes_back_after_every_call():
+    seen = set()
+
+    def look() -> None:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_backend_pid()")
+            seen.add(cursor.fetchone())
+        assert connection.connection is not None
+
+    database.call(look)
+    assert connection.connection is None
+    with pytest.raises(IntegrityError):
+        database.call(execute, "INSERT INTO log_epoch (id, epoch) VALUES (2, 'x')")
+    assert connection.connection is None
+    # More calls than the pool has connections, one after the other: each gives its own back.
+    for _ in range(30):
+        database.call(look)
+    assert len(seen) <= 20
+
+
+def test_a_locked_row_is_temporarily_unavailable():
+    conversation = conversation_of()
+    with other_session() as other:
+        other.execute("SELECT 1 FROM conversations WHERE id = %s FOR UPDATE", [conversation.id])
+        with pytest.raises(TemporaryUnavailable) as caught:
+            database.call(execute, "SELECT 1 FROM conversations WHERE id = %s FOR UPDATE NOWAIT", conversation.id)
+        assert caught.value.retry_after is not None
+        with pytest.raises(TemporaryUnavailable):  # lock_timeout
+            database.call(execute, "UPDATE conversations SET last_seq = 9 WHERE id = %s", conversation.id)
+    conversation.refresh_from_db()
+    assert conversation.last_seq == 0
+
+
+def test_a_statement_that_takes_too_long_is_a_timeout():
+    def slow() -> None:
+        with transaction.atomic():
+            execute("SET LOCAL statement_timeout = '20ms'")
+            execute("SELECT pg_sleep(5)")
+
+    with pytest.raises(Timeout):
+        database.call(slow)
+
+
+def test_a_database_that_takes_no_writes_is_temporarily_unavailable():
+    def write() -> None:
+        with transaction.atomic():
+            execute("SET TRANSACTION READ ONLY")
+            execute("UPDATE conversations SET last_seq = 1")
+
+    with pytest.raises(TemporaryUnavailable):
+        database.call(write)
+
+
+def test_a_session_that_dies_is_temporarily_unavailable_and_the_next_call_works():
+    def die() -> None:
+        execute("SELECT pg_terminate_backend(pg_backend_pid())")
+
+    with pytest.raises(TemporaryUnavailable):
+        database.call(die)
+    database.call(execute, "SELECT 1")
+
+
+def test_a_constraint_is_the_callers_matter():
+    with pytest.raises(IntegrityError):
+        database.call(execute, "INSERT INTO log_epoch (id, epoch) VALUES (2, 'x')")
+
+
+def test_a_deadlock_is_tried_again():
+    one, other = sorted(conversation_of().id for _ in range(2))
+    both_hold = threading.Barrier(2, timeout=SECONDS)
+    attempts = {one: 0, other: 0}
+
+    def lock(first, second) -> None:
+        attempts[first] += 1
+        with transaction.atomic():
+            execute("UPDATE conversations SET last_seq = last_seq + 1 WHERE id = %s", first)
+            if attempts[first] == 1:
+                both_hold.wait()
+            execute("UPDATE conversations SET last_seq = last_seq + 1 WHERE id = %s", second)
+
+    failures: list[BaseException] = []
+
+    def run(first, second) -> None:
+        try:
+            database.call(lock, first, second)
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=run, args=pair) for pair in ((one, other), (other, one))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(SECONDS)
+    assert failures == []
+    assert sum(attempts.values()) >= 3  # one of them was the victim
+    assert list(Conversation.objects.values_list("last_seq", flat=True)) == [2, 2]
+
+
+def test_a_deadlock_that_stays_is_temporarily_unavailable():
+    calls = []
+
+    def always() -> None:
+        calls.append(1)
+        execute("DO $$ BEGIN RAISE EXCEPTION 'again' USING ERRCODE = '40P01'; END $$")
+
+    with pytest.raises(TemporaryUnavailable):
+        database.call(always)
+    assert len(calls) == 1 + database.RETRIES
+
+
+async def test_run_does_not_hold_the_loop():
+    begun, go = threading.Event(), threading.Event()
+
+    def wait() -> str:
+        begun.set()
+        assert go.wait(SECONDS)
+        return "done"
+
+    work = asyncio.create_task(database.run(wait))
+    await asyncio.to_thread(begun.wait, SECONDS)
+    assert await database.run(lambda: 1 + 1) == 2  # the loop and another thread are free
+    go.set()
+    assert await work == "done"
+
+
+async def test_run_has_a_deadline_and_a_bound(monkeypatch):
+    go = threading.Event()
+    monkeypatch.setattr(database, "LIMITS", replace(LIMITS, request_seconds=0.05))
+    try:
+        with pytest.raises(Timeout):
+            await database.run(go.wait, SECONDS)
+        # The call that nobody waits for any more still holds its thread, and counts.
+        assert database._waiting == 1
+        monkeypatch.setattr(database, "WAITING_MAX", 1)
+        with pytest.raises(Overloaded):
+            await database.run(lambda: None)
+    finally:
+        go.set()
+    while database._waiting:
+        await asyncio.sleep(0.005)
+    assert await database.run(lambda: "works again") == "works again"

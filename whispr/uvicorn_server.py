@@ -1,0 +1,119 @@
+"""uvicorn with two changes to its WebSocket protocol: `python -m whispr.uvicorn_server --port 8000`.
+
+What a loop iteration produces for one socket leaves in one write, and a socket is read ahead a little. A message's full cycle is
+two frames in and four out, and a batch's outcomes fall due together: with a system call for each frame and two more to pause
+and resume each read, a third of the process's time went there (docs/decisions/0009).
+"""
+
+import argparse
+import os
+import struct
+from typing import Any
+
+import uvicorn
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.frames import Frame
+
+from whispr.kernel.limits import LIMITS
+
+# Frames over the limit are answered by our own code; this is the bound of what uvicorn reads at all, closed with 1009.
+FRAME_SLACK_BYTES = 1024
+# Written out at once beyond this, so that the transport can say that the client does not read: its high-water mark.
+GATHER_BYTES = 64 * 1024
+# Messages that are read ahead of the application: a client's whole window at 8, and 16 × 128 KiB at the worst.
+READ_AHEAD = 16
+GRACEFUL_SECONDS = 8
+_TEXT, _BINARY = 0x81, 0x82  # FIN and opcode (RFC 6455 §5.2)
+
+
+def frame_head(first: int, length: int) -> bytes:
+    """The head of an unmasked frame of `length` payload bytes (RFC 6455 §5.2); `first` is its first byte."""
+    if length < 126:
+        return bytes((first, length))
+    if length < 65_536:
+        return struct.pack("!BBH", first, 126, length)
+    return struct.pack("!BBQ", first, 127, length)
+
+
+class GatheringProtocol(WebSocketsSansIOProtocol):
+    """uvicorn's sans-I/O WebSocket protocol, with gathered writes and a little reading ahead."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._gathered: list[bytes] = []
+        self._gathered_bytes = 0
+
+    async def send(self, message: Any) -> None:
+        """Send a message of the application: data frames are gathered, all else goes the usual way after them."""
+        if message["type"] != "websocket.send" or not self.handshake_complete or self.close_sent:
+            self._write_gathered()
+            await super().send(message)
+            return
+        if not self.writable.is_set():
+            await self.writable.wait()
+        if self.disconnected or self.transport.is_closing():
+            return  # the application learns of it from receive()
+        text = message.get("text")
+        payload = message["bytes"] if text is None else text.encode()
+        if not self._gathered:
+            self.loop.call_soon(self._write_gathered)
+        self._gathered.append(frame_head(_BINARY if text is None else _TEXT, len(payload)))
+        self._gathered.append(payload)
+        self._gathered_bytes += len(payload)
+        if self._gathered_bytes > GATHER_BYTES:
+            self._write_gathered()
+
+    def _write_gathered(self) -> None:
+        if self._gathered:
+            if not self.transport.is_closing() and not self.close_sent:
+                self.transport.write(b"".join(self._gathered))
+            self._gathered.clear()
+            self._gathered_bytes = 0
+
+    def handle_text(self, event: Frame) -> None:
+        """Pass on a text message; reading stops only when the application is some messages behind."""
+        if not event.fin or self.close_sent or self.queue.qsize() >= READ_AHEAD:
+            super().handle_text(event)
+            return
+        try:
+            text = bytes(event.data).decode()
+        except UnicodeDecodeError:
+            super().handle_text(event)  # which closes with 1007
+            return
+        self.queue.put_nowait({"type": "websocket.receive", "text": text})
+
+
+def main() -> None:
+    """Serve `whispr.asgi:application`."""
+    parser = argparse.ArgumentParser(prog="python -m whispr.uvicorn_server")
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=8000)
+    parser.add_argument("--fd", type=int)
+    parser.add_argument("--forwarded-allow-ips", help="proxies whose X-Forwarded-For is believed; none by default")
+    options = parser.parse_args()
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "whispr.settings")
+    uvicorn.run(
+        "whispr.asgi:application",
+        host=options.host,
+        port=options.port,
+        fd=options.fd,
+        loop="uvloop",
+        http="httptools",
+        ws=GatheringProtocol,
+        lifespan="on",
+        ws_max_size=LIMITS.frame_bytes + FRAME_SLACK_BYTES,
+        # A ciphertext does not shrink, and a few compressed bytes could ask for megabytes.
+        ws_per_message_deflate=False,
+        ws_ping_interval=20.0,
+        ws_ping_timeout=20.0,
+        timeout_graceful_shutdown=GRACEFUL_SECONDS,
+        access_log=False,
+        server_header=False,
+        log_level="info",
+        proxy_headers=bool(options.forwarded_allow_ips),
+        forwarded_allow_ips=options.forwarded_allow_ips,
+    )
+
+
+if __name__ == "__main__":
+    main()
