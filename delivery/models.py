@@ -30,6 +30,34 @@ class DeliveryStatus(models.Model):
         ]
 
 
+class MessageErasure(models.Model):
+    """A device that acknowledged the deletion or the expiry of a message which had reached it."""
+
+    id = models.BigAutoField(primary_key=True)
+    message = models.ForeignKey(Message, on_delete=models.CASCADE, related_name="erasures", db_index=False)
+    device_id = models.UUIDField()
+    erased_at = models.DateTimeField(null=True, blank=True)  # null: it has the message and did not answer yet
+
+    class Meta:
+        db_table = "message_erasures"
+        constraints = [models.UniqueConstraint(name="message_erasures_once", fields=["message", "device_id"])]
+
+
+class TraceEvent(models.Model):
+    """A step of a message's way, without content, for `GET messages/{id}/trace`."""
+
+    id = models.BigAutoField(primary_key=True)
+    message_id = models.UUIDField()
+    step = models.CharField(max_length=24)
+    at = models.DateTimeField()
+    process = models.CharField(max_length=64)
+    device_id = models.UUIDField(null=True, blank=True)
+
+    class Meta:
+        db_table = "trace_events"
+        indexes = [models.Index(fields=["message_id"], name="trace_events_of_message")]
+
+
 class DeviceCursor(models.Model):
     """How far a device has acknowledged a conversation: what it lacks is read from the log after this seq."""
 

@@ -47,6 +47,10 @@ user_of = column("user", lambda record: search_link(Member, record.user_id))
 position_of = column("delivered / read", lambda member: f"{member.delivered_seq} / {member.read_seq}")
 span_of = column("may see", lambda member: f"{member.joined_seq} – {member.left_seq or 'now'}")
 name_of = column("name", lambda record: visible(record.name) or "–")
+deleted_of = column(
+    "deleted",
+    lambda message: "–" if not message.is_deleted else "for everyone" if message.delete_for_everyone else "yes",
+)
 key_of = column("signing key", lambda device: fingerprint(device.public_key))
 
 
@@ -115,7 +119,9 @@ class ConversationAdmin(RecordAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         """With the size of the settings: members write what they like into them."""
-        return super().get_queryset(request).annotate(settings_bytes=OctetLength(Cast("settings", TextField())))
+        size = OctetLength(Cast("settings", TextField()))
+        rows: QuerySet[Any] = super().get_queryset(request).annotate(settings_bytes=size)
+        return rows
 
 
 class MemberRoleFilter(RecentFilter):
@@ -217,7 +223,7 @@ class MessageAdmin(RecordAdmin):
         column("sender", lambda message: search_link(Member, message.sender_id)),
         column("bytes", lambda message: message.content_bytes),
         moment("sent_at", "sent"),
-        column("deleted", lambda message: "yes" if message.is_deleted else "–"),
+        deleted_of,
     )
     ordering = ("-id",)
     list_filter = (SinceFilter, MessageTypeFilter, MessageStateFilter)
@@ -243,14 +249,13 @@ class MessageAdmin(RecordAdmin):
         moment("sent_at"),
         moment("edited_at"),
         moment("expires_at"),
-        "is_deleted",
-        "delete_for_everyone",
+        deleted_of,
         column("all statuses", lambda message: search_link(DeliveryStatus, message.pk, "of this message")),
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         """With sizes in the place of bytes, and the server's own word for its system entries."""
-        return (
+        rows: QuerySet[Any] = (
             super()
             .get_queryset(request)
             .annotate(
@@ -264,6 +269,7 @@ class MessageAdmin(RecordAdmin):
                 ),
             )
         )
+        return rows
 
 
 @admin.register(SendKey)
@@ -328,7 +334,8 @@ class DeviceAdmin(RecordAdmin):
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         """With whether there is a push token, which is not read."""
         has_push_token = ExpressionWrapper(~Q(push_token=""), BooleanField())
-        return super().get_queryset(request).annotate(has_push_token=has_push_token)
+        rows: QuerySet[Any] = super().get_queryset(request).annotate(has_push_token=has_push_token)
+        return rows
 
 
 @admin.register(UserSettings)

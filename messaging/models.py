@@ -39,6 +39,7 @@ class Conversation(models.Model):
     direct_key = models.CharField(max_length=73, null=True, blank=True, unique=True)
     last_seq = models.BigIntegerField(default=0, db_default=0)
     last_sent_at = models.DateTimeField(null=True, blank=True)
+    head_hash = models.BinaryField(null=True, blank=True)
     members_version = models.BigIntegerField(default=1, db_default=1)
     member_count = models.IntegerField(default=0, db_default=0)
     settings = models.JSONField(default=dict, db_default=Value({}, models.JSONField()), blank=True)
@@ -154,6 +155,12 @@ class Message(models.Model):
     sent_at = models.DateTimeField()
     edited_at = models.DateTimeField(null=True, blank=True)
     expires_at = models.DateTimeField(null=True, blank=True)
+    # An ephemeral whose time runs from its first reading: seconds; expires_at is then the ceiling until it is read.
+    ttl_after_read = models.IntegerField(null=True, blank=True)
+    # The latest edit of this message: the entry that holds its current content. Older versions are older edit entries.
+    edit_id = models.UUIDField(null=True, blank=True)
+    # SHA-256 over the entry before and this one (docs/protocol.md "Hash chain"); null where the chain is off.
+    chain_hash = models.BinaryField(null=True, blank=True)
     is_deleted = models.BooleanField(default=False, db_default=False)
     delete_for_everyone = models.BooleanField(default=False, db_default=False)
 
@@ -178,6 +185,141 @@ class Message(models.Model):
 
     def __str__(self) -> str:
         return f"{self.message_type} {self.id}"
+
+
+class Reaction(models.Model):
+    """What a user's reaction to a message is now; how it came about is in the log."""
+
+    id = models.BigAutoField(primary_key=True)
+    message = models.ForeignKey(Message, on_delete=models.CASCADE, related_name="reactions", db_index=False)
+    user_id = models.UUIDField()
+    emoji = models.CharField(max_length=64)
+    reacted_at = models.DateTimeField()
+
+    class Meta:
+        db_table = "reactions"
+        constraints = [models.UniqueConstraint(name="reactions_once", fields=["message", "user_id", "emoji"])]
+
+
+class HiddenMessage(models.Model):
+    """A message that a user deleted for themselves: on all their devices, for nobody else."""
+
+    id = models.BigAutoField(primary_key=True)
+    user_id = models.UUIDField()
+    message = models.ForeignKey(Message, on_delete=models.CASCADE, related_name="hidden_for")
+    hidden_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        db_table = "hidden_messages"
+        constraints = [models.UniqueConstraint(name="hidden_messages_once", fields=["user_id", "message"])]
+
+
+class Draft(models.Model):
+    """What a user has begun to write in a conversation: an opaque blob with a revision, on all their devices."""
+
+    id = models.BigAutoField(primary_key=True)
+    user_id = models.UUIDField()
+    conversation = models.ForeignKey(Conversation, on_delete=models.CASCADE, related_name="drafts")
+    content = models.BinaryField()
+    revision = models.BigIntegerField(default=1, db_default=1)
+    changed_by = models.UUIDField()  # the device
+    changed_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        db_table = "drafts"
+        constraints = [models.UniqueConstraint(name="drafts_once", fields=["user_id", "conversation"])]
+
+
+class ScheduledMessage(models.Model):
+    """A send that waits for its time. The row is the truth; the worker claims due rows, and sends as anyone sends."""
+
+    class State(models.TextChoices):
+        SCHEDULED = "scheduled"
+        SENT = "sent"
+        NEEDS_REENCRYPT = "needs_reencrypt"
+        FAILED = "failed"
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    user_id = models.UUIDField()
+    device_id = models.UUIDField()
+    conversation = models.ForeignKey(Conversation, on_delete=models.CASCADE, related_name="scheduled")
+    scheduled_for = models.DateTimeField()
+    request = models.BinaryField()  # the send, as the JSON that the client gave; erased once it is sent
+    client_random = models.BigIntegerField()
+    members_version = models.BigIntegerField()
+    state = models.CharField(max_length=16, choices=State.choices, default=State.SCHEDULED, db_default=State.SCHEDULED)
+    reason = models.CharField(max_length=32, blank=True, default="", db_default="")  # the code of a failure
+    message_id = models.UUIDField(null=True, blank=True)
+    attempts = models.IntegerField(default=0, db_default=0)
+    claimed_until = models.DateTimeField(null=True, blank=True)
+    created_at = models.DateTimeField(db_default=Now())
+    fired_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        db_table = "scheduled_messages"
+        constraints = [
+            models.UniqueConstraint(name="scheduled_messages_key", fields=["user_id", "client_random"]),
+            models.CheckConstraint(
+                name="scheduled_messages_state",
+                condition=Q(state__in=["scheduled", "sent", "needs_reencrypt", "failed"]),
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["scheduled_for"], name="scheduled_messages_due", condition=Q(state="scheduled")),
+            models.Index(fields=["user_id", "scheduled_for"], name="scheduled_messages_of_user"),
+        ]
+
+
+class Block(models.Model):
+    """A user who wants nothing from another (standalone mode; the user service owns blocks otherwise)."""
+
+    id = models.BigAutoField(primary_key=True)
+    user_id = models.UUIDField()
+    blocked_id = models.UUIDField()
+    blocked_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        db_table = "blocks"
+        constraints = [
+            models.UniqueConstraint(name="blocks_once", fields=["user_id", "blocked_id"]),
+            models.CheckConstraint(name="blocks_other", condition=~Q(user_id=F("blocked_id"))),
+        ]
+        indexes = [models.Index(fields=["blocked_id"], name="blocks_of_blocked")]
+
+
+class Media(models.Model):
+    """An encrypted blob of the built-in media store (standalone mode); removed when no message links to it."""
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    owner_id = models.UUIDField()
+    size = models.BigIntegerField()
+    sha256 = models.BinaryField()
+    created_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        db_table = "media"
+        verbose_name_plural = "media"
+        indexes = [models.Index(fields=["created_at"], name="media_created")]
+
+
+class MediaLink(models.Model):
+    """A message that carries a medium, made known to the media service through this outbox row: pending until it said
+    yes."""
+
+    id = models.BigAutoField(primary_key=True)
+    media_id = models.CharField(max_length=128)
+    message_id = models.UUIDField(unique=True)
+    conversation_id = models.UUIDField()
+    linked_at = models.DateTimeField(null=True, blank=True)
+    attempts = models.IntegerField(default=0, db_default=0)
+    next_try_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        db_table = "media_links"
+        indexes = [
+            models.Index(fields=["media_id"], name="media_links_of_media"),
+            models.Index(fields=["next_try_at"], name="media_links_pending", condition=Q(linked_at__isnull=True)),
+        ]
 
 
 class SendKey(models.Model):
@@ -229,6 +371,7 @@ class UserSettings(models.Model):
 
     user_id = models.UUIDField(primary_key=True)
     read_receipts = models.BooleanField(default=True, db_default=True)
+    share_last_seen = models.BooleanField(default=True, db_default=True)
     changed_at = models.DateTimeField(db_default=Now())
 
     class Meta:

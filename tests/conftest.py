@@ -4,33 +4,35 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from django.db import connection, connections
-
-
-@pytest.fixture(scope="session")
-def django_db_modify_db_settings() -> dict[str, Any]:
-    """The settings as they are, while the database is made without their deadlines.
-
-    CREATE and DROP DATABASE wait for checkpoints of the whole server, a busy one's longer than any request may take.
-    """
-    options = connection.settings_dict["OPTIONS"]
-    kept = {"options": options["options"]}
-    options["options"] = ""
-    return kept
+from django.db import DEFAULT_DB_ALIAS, connection, connections
+from django.test.utils import setup_databases, teardown_databases
 
 
 @pytest.fixture(scope="session")
 def django_db_setup(
-    django_db_modify_db_settings: dict[str, Any], django_db_setup: None, django_db_blocker: Any
+    django_test_environment: None,
+    django_db_blocker: Any,
+    django_db_keepdb: bool,
+    django_db_createdb: bool,
+    django_db_modify_db_settings: None,
 ) -> Iterator[None]:
-    """pytest-django's own test database, with the deadlines of the settings.
+    """The test database, for whoever asks: pytest-django's own makes none for tests that only start server processes.
 
-    At the end its sessions are ended, the pool of this process among them: PostgreSQL drops no database that anybody
-    is connected to, and threads of the tests still hold connections.
+    It is made and dropped without the deadlines of the settings: CREATE and DROP DATABASE wait for checkpoints of the
+    whole server, a busy one's longer than any request may take. At the end its sessions are ended, the pool of this
+    process among them: PostgreSQL drops no database that anybody is connected to, and threads of the tests still are.
     """
+    options = connection.settings_dict["OPTIONS"]
+    deadlines, options["options"] = options["options"], ""
     with django_db_blocker.unblock():
+        made = setup_databases(
+            verbosity=0,
+            interactive=False,
+            aliases={DEFAULT_DB_ALIAS},
+            keepdb=django_db_keepdb and not django_db_createdb,
+        )
         _forget_connections()
-        connection.settings_dict["OPTIONS"] |= django_db_modify_db_settings
+    options["options"] = deadlines
     yield
     with django_db_blocker.unblock():
         with connection.cursor() as cursor:
@@ -38,8 +40,10 @@ def django_db_setup(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
                 " WHERE datname = current_database() AND pid <> pg_backend_pid()"
             )
-        connection.settings_dict["OPTIONS"]["options"] = ""
         _forget_connections()
+        options["options"] = ""
+        if not django_db_keepdb:
+            teardown_databases(made, verbosity=0)
 
 
 def _forget_connections() -> None:

@@ -53,7 +53,8 @@ def test_all_passed_is_said_and_an_unknown_option_is_not_taken_for_one(
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_ends_the_check_and_what_it_started(number: signal.Signals) -> None:
     code = """
-        checks.check_all = lambda suite, *rest: suite.run("long", ["sh", "-c", "setsid sleep 100 & echo $!; sleep 100"])
+        command = ["sh", "-c", "setsid sleep 100 & echo $!; exec sleep 100"]
+        checks.check_all = lambda suite, *rest: suite.run("long", command)
         sys.exit(checks.main([]))
     """
     process = python(code)

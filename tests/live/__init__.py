@@ -1,0 +1,1 @@
+"""Tests against running servers: real processes of both ASGI servers, real sockets, one database."""
