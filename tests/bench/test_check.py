@@ -1,6 +1,7 @@
 """bench/check.py: each fault is found, alone and by its name, and what is right passes."""
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
@@ -77,7 +78,7 @@ def test_a_message_whose_reply_never_came_may_be_stored_or_not() -> None:
         ({"sent_at": START + timedelta(microseconds=2)}, "sent_at does not increase"),
     ],
 )
-def test_one_altered_field(change: dict[str, object], fault: str) -> None:
+def test_one_altered_field(change: dict[str, Any], fault: str) -> None:
     ledger, stored, heads = a_log()
     stored[2] = stored[2]._replace(**change)
     assert any(fault in found for found in list_entry_faults(ledger, stored, heads))
@@ -135,7 +136,7 @@ def test_a_receipt_never_goes_backwards_in_the_ledger() -> None:
         ({"acked_seq": 9}, "the device's cursor is behind"),
     ],
 )
-def test_a_receipt_that_is_not_held(change: dict[str, int], fault: str) -> None:
+def test_a_receipt_that_is_not_held(change: dict[str, Any], fault: str) -> None:
     (line,) = list_receipt_faults(Ledger(received={PLACE: 10}), [RIGHT._replace(**change)])
     assert line.startswith(f"{fault} (1): ")
 

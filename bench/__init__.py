@@ -1,0 +1,1 @@
+"""The load generator: workloads over the real protocol, against real servers (bench/README.md)."""

@@ -1,0 +1,1 @@
+"""The workloads: each module has `async def run(target, options) -> Result`."""
