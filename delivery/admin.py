@@ -3,10 +3,21 @@
 from django.contrib import admin
 from django.db.models import Q
 
-from delivery.models import DeliveryStatus, DeviceCursor
+from delivery.models import DeliveryStatus, DeviceCursor, MessageErasure, TraceEvent
 from messaging.models import Conversation, Device, Member, Message
-from whispr.record_admin import RecentFilter, RecordAdmin, RecordInline, column, moment, record_link, search_link
+from whispr.record_admin import (
+    RecentFilter,
+    RecordAdmin,
+    RecordInline,
+    column,
+    moment,
+    record_link,
+    search_link,
+    visible,
+)
 
+message_of = column("message", lambda record: record_link(Message, record.message_id))
+device_of = column("device", lambda record: record_link(Device, record.device_id))
 user_of = column("recipient", lambda status: search_link(Member, status.user_id))
 state_of = column("status", lambda status: "read" if status.read_at else "delivered" if status.delivered_at else "sent")
 
@@ -40,7 +51,7 @@ class DeliveryStatusAdmin(RecordAdmin):
 
     list_display = (
         "id",
-        column("message", lambda status: record_link(Message, status.message_id)),
+        message_of,
         user_of,
         state_of,
         moment("delivered_at", "delivered"),
@@ -51,7 +62,7 @@ class DeliveryStatusAdmin(RecordAdmin):
     search_by = {"message_id": ("user_id",)}
     search_help_text = "The id of a message"
     readonly_fields = fields = (
-        column("message", lambda status: record_link(Message, status.message_id)),
+        message_of,
         user_of,
         state_of,
         moment("delivered_at"),
@@ -65,7 +76,7 @@ class DeviceCursorAdmin(RecordAdmin):
 
     list_display = (
         "id",
-        column("device", lambda cursor: record_link(Device, cursor.device_id)),
+        device_of,
         column("conversation", lambda cursor: record_link(Conversation, cursor.conversation_id)),
         "acked_seq",
     )
@@ -73,7 +84,35 @@ class DeviceCursorAdmin(RecordAdmin):
     search_by = {"device_id": ("conversation_id",), "conversation_id": ("id",)}
     search_help_text = "The id of a device or of a conversation"
     readonly_fields = fields = (
-        column("device", lambda cursor: record_link(Device, cursor.device_id)),
+        device_of,
         column("conversation", lambda cursor: record_link(Conversation, cursor.conversation_id)),
         "acked_seq",
+    )
+
+
+@admin.register(MessageErasure)
+class MessageErasureAdmin(RecordAdmin):
+    """Which devices erased a message that was deleted or expired."""
+
+    list_display = ("id", message_of, device_of, moment("erased_at", "erased"))
+    ordering = ("-id",)
+    search_by = {"message_id": ("device_id",)}
+    search_help_text = "The id of a message"
+    readonly_fields = fields = (message_of, device_of, moment("erased_at"))
+
+
+@admin.register(TraceEvent)
+class TraceEventAdmin(RecordAdmin):
+    """The steps of messages' ways."""
+
+    list_display = ("id", message_of, "step", moment("at"), "process", device_of)
+    ordering = ("-id",)
+    search_by = {"message_id": ("id",)}
+    search_help_text = "The id of a message"
+    readonly_fields = fields = (
+        message_of,
+        "step",
+        moment("at"),
+        column("process", lambda event: visible(event.process)),
+        device_of,
     )
