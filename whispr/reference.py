@@ -80,7 +80,7 @@ def errors_section() -> str:
     found = {kind.code: kind for kind in reversed(_subclasses(errors.WhisprError)) if "code" in vars(kind)}
     found[errors.WhisprError.code] = errors.BadRequest
     rows = [
-        (f"`{kind.code}`", kind.status, _seconds(kind.default_retry_after), _summary(kind))
+        (f"`{kind.code}`", kind.status, _seconds(kind.default_retry_after), _sentence(inspect.getdoc(kind) or ""))
         for kind in sorted(found.values(), key=lambda kind: (kind.status, kind.code))
     ]
     return table(("code", "HTTP", "`retryAfter`", "when"), rows)
@@ -146,14 +146,15 @@ SECTIONS: dict[str, Callable[[], str]] = {
 def _structs(kinds: Sequence[type[msgspec.Struct]], *, with_default: bool) -> str:
     _, schemas = msgspec.json.schema_components(kinds, ref_template="{name}")
     parts: list[str] = []
-    for kind in kinds:
-        schema = schemas[kind.__name__]
+    named = [kind.__name__ for kind in kinds]
+    for name in (*named, *sorted(schemas.keys() - set(named))):  # and what their fields hold
+        schema = schemas[name]
         rows = [
-            (f"`{name}`", _named_type(name, field), *([_default(name, field, schema)] if with_default else []))
-            for name, field in schema["properties"].items()
+            (f"`{field}`", _named_type(field, kind), *([_default(field, kind, schema)] if with_default else []))
+            for field, kind in schema["properties"].items()
         ]
         head = ("field", "type", "default") if with_default else ("field", "type")
-        parts.append(f"#### {kind.__name__}\n\n{_summary(kind)}\n\n{table(head, rows)}\n")
+        parts.append(f"#### {name}\n\n{_sentence(schema.get('description', ''))}\n\n{table(head, rows)}\n")
     return "\n".join(parts)
 
 
@@ -202,9 +203,9 @@ def _statuses(responses: Json) -> str:
     return ", ".join(sorted({str(status) for status in responses if str(status).startswith("2")}))
 
 
-def _summary(kind: type) -> str:
-    """The first paragraph of the docstring, without its references to other documents."""
-    text = re.sub(r"\s+", " ", (inspect.getdoc(kind) or "").split("\n\n")[0])
+def _sentence(docstring: str) -> str:
+    """The first paragraph, without its references to other documents."""
+    text = re.sub(r"\s+", " ", docstring.split("\n\n", maxsplit=1)[0])
     return re.sub(r" \((?:PROTOCOL\.md|specification)[^)]*\)", "", text).strip()
 
 
