@@ -3,12 +3,12 @@ import signal
 import subprocess
 import sys
 import textwrap
-import time
 from pathlib import Path
 
 import pytest
 
 from script import checks
+from tests.living import wait_gone
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -66,11 +66,7 @@ def test_a_signal_ends_the_check_and_what_it_started(number: signal.Signals) -> 
     process.send_signal(number)
 
     assert process.wait(30) == 128 + number
-    until = time.monotonic() + 10
-    while Path(f"/proc/{child}").exists() and time.monotonic() < until:
-        time.sleep(0.02)
-    with pytest.raises(ProcessLookupError):
-        os.kill(child, 0)
+    assert wait_gone(child) == []
 
 
 def test_compare_names_each_difference(tmp_path: Path) -> None:

@@ -4,16 +4,16 @@ project.
 
 import ast
 import importlib.util
-import os
 import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+
+from tests.living import wait_gone
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -122,11 +122,7 @@ def test_a_command_that_is_stopped_leaves_no_process(tmp_path: Path) -> None:
     process.send_signal(signal.SIGTERM)
     process.wait(10)
 
-    until = time.monotonic() + 10
-    while Path(f"/proc/{child}").exists() and time.monotonic() < until:
-        time.sleep(0.02)
-    with pytest.raises(ProcessLookupError):
-        os.kill(child, 0)
+    assert wait_gone(child) == []
 
 
 def test_a_python_that_is_too_old_is_told_what_to_do(tmp_path: Path) -> None:

@@ -1,15 +1,14 @@
 """Each case runs in a Python of its own: the module takes over the signals of its process."""
 
-import os
 import signal
 import subprocess
 import sys
 import textwrap
-import time
 from pathlib import Path
 
 import pytest
 
+from tests.living import is_there, wait_gone
 from whispr.embedded.process import PROJECT
 
 linux = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="the kernel's help is Linux's")
@@ -30,22 +29,6 @@ def python(code: str) -> "subprocess.Popen[str]":
 def lines(process: "subprocess.Popen[str]") -> list[str]:
     out, _ = process.communicate(timeout=30)
     return out.split()
-
-
-def is_there(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-        # A zombie whose parent has not looked yet has ended all the same.
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except (ProcessLookupError, FileNotFoundError):
-        return False
-
-
-def wait_gone(*pids: int) -> list[int]:
-    until = time.monotonic() + 10
-    while (left := [pid for pid in pids if is_there(pid)]) and time.monotonic() < until:
-        time.sleep(0.02)
-    return left
 
 
 @linux

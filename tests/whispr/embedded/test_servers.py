@@ -94,7 +94,7 @@ def test_nobody_gets_in_without_the_password(servers: Servers) -> None:
         client.ping()
     for secret in (servers.secrets["postgres"], servers.secrets["valkey"]):
         for child in servers.children:
-            assert secret not in " ".join(map(str, child.process.args))  # type: ignore[arg-type]
+            assert secret not in " ".join(map(str, child.process.args))
 
 
 def test_an_interrupted_initdb_is_made_anew(servers: Servers, data: Path) -> None:

@@ -2,9 +2,11 @@
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import urllib.request
@@ -15,7 +17,7 @@ import pytest
 
 from whispr.embedded import runfile
 from whispr.embedded.account import discard_private_place, private_place_name
-from whispr.embedded.process import PROJECT
+from whispr.embedded.process import PROJECT, die_with_parent
 
 SECONDS = 90
 linux = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="the kernel's help is Linux's")
@@ -38,6 +40,7 @@ class LocalRun:
             stderr=subprocess.STDOUT,
             text=True,
             start_new_session=True,
+            preexec_fn=die_with_parent,  # a killed test run must not leave it
         )
         threading.Thread(target=self._listen, daemon=True).start()
 
@@ -95,11 +98,15 @@ def status(url: str) -> int:
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """One data directory for the module: made by its first case, found again by the others."""
-    place = tmp_path_factory.mktemp("run") / "state"
+def data() -> Iterator[Path]:
+    """One data directory for the module: made by its first case, found again by the others.
+
+    Where the servers' account can reach it, which as root it cannot below pytest's own directories; those are for the
+    cases that make data of their own. Its name and its lock let a later test run remove what a killed one left.
+    """
+    place = Path(tempfile.mkdtemp(prefix=f"whispr-test-{os.geteuid()}-"))
     yield place
-    discard_private_place(place)
+    shutil.rmtree(place)
 
 
 @pytest.fixture

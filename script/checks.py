@@ -1,0 +1,225 @@
+"""Every check, one after the other, against PostgreSQL and Valkey of its own: what `script/test` becomes after the
+setup.
+
+A failed check does not keep the others from running. The exit code is 0 when all passed, 1 when one failed, 128 + the
+signal when stopped; whatever the end, no process and no temporary directory stays.
+"""
+
+import contextlib
+import filecmp
+import os
+import secrets
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))  # started as a file, it has script/ there
+
+from whispr.embedded.account import NoAccount  # noqa: E402
+from whispr.embedded.finder import ServersMissing  # noqa: E402
+from whispr.embedded.postgres import StartFailed  # noqa: E402
+from whispr.embedded.process import Child, Stopped, kill_adopted, say, spawn, stop, take_signals, wait_for  # noqa: E402
+from whispr.embedded.servers import temporary  # noqa: E402
+
+SDK = ROOT / "sdk"
+TOOLS = ROOT / ".tools"
+# Where the build of sdk/apps/web lies in the repository; `npm run build` writes to WHISPR_WEB_OUT instead when that is
+# set.
+WEB_CLIENT = ROOT / "whispr" / "static" / "web"
+KEPT = ("WHISPR_CHROMIUM", "WHISPR_TEST_")
+STOP_SECONDS = 20  # pytest takes its fixtures down on SIGINT, processes that tests started among them
+
+
+@dataclass
+class Checks:
+    """The checks that ran, and how they ended."""
+
+    environment: dict[str, str]
+    failed: list[str] = field(default_factory=list)
+    passed: list[str] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
+
+    def run(self, name: str, command: Sequence[str | Path], *, cwd: Path = ROOT) -> bool:
+        """Run one check to its end, its output where ours goes. Raises Stopped."""
+        with self.step(name) as outcome:
+            child: Child | None = None
+            try:
+                child = spawn(name, command, environment=self.environment, cwd=cwd, stop_signal=signal.SIGINT)
+                child.stops_group = True
+                outcome.append(wait_for(child) == 0)
+            except OSError as error:
+                say(f"{command[0]}: {error}")
+            finally:
+                if child:
+                    stop([child], STOP_SECONDS)
+        return bool(outcome and outcome[0])
+
+    @contextlib.contextmanager
+    def step(self, name: str) -> Iterator[list[bool]]:
+        """Say what begins, what came of it and after what time. The body appends True when all is well."""
+        say(f"\n── {name}")
+        began = time.monotonic()
+        outcome: list[bool] = []
+        yield outcome
+        good = bool(outcome and outcome[0])
+        (self.passed if good else self.failed).append(name)
+        say(f"── {name}: {'ok' if good else 'FAILED'}, {time.monotonic() - began:.1f} s")
+
+    def leave_out(self, name: str, why: str) -> None:
+        """Note what does not run, for the summary."""
+        say(f"\n── {name}: left out, {why}")
+        self.left_out.append(f"{name} ({why})")
+
+
+def program(name: str) -> str:
+    """A tool of the virtual environment."""
+    return str(Path(sys.executable).parent / name)
+
+
+def check_python(checks: Checks) -> None:
+    """What needs no server."""
+    checks.run("ruff check", [program("ruff"), "check", "."])
+    checks.run("ruff format", [program("ruff"), "format", "--check", "."])
+    checks.run("mypy", [program("mypy"), "."])
+    checks.run("import-linter", [program("lint-imports")])
+
+
+def install_sdk(checks: Checks) -> bool:
+    """The workspace's packages, when the lock file is another than at the last time."""
+    lock = SDK / "package-lock.json"
+    stamp = SDK / "node_modules" / ".whispr-lock"
+    with contextlib.suppress(OSError):
+        if stamp.read_bytes() == lock.read_bytes():
+            return True
+    if not checks.run("npm ci", ["npm", "ci", "--no-audit", "--no-fund"], cwd=SDK):
+        return False
+    shutil.copyfile(lock, stamp)
+    return True
+
+
+def check_sdk(checks: Checks) -> None:
+    """The TypeScript workspace, and that the committed web client is what its source builds."""
+    checks.run("npm run typecheck", ["npm", "run", "--silent", "typecheck"], cwd=SDK)
+    checks.run("npm test", ["npm", "test", "--silent"], cwd=SDK)
+    with tempfile.TemporaryDirectory(prefix="whispr-web-") as place:
+        command = [
+            "npm",
+            "run",
+            "--silent",
+            "build",
+            "--workspace",
+            "@whispr/web",
+            "--",
+            "--outDir",
+            place,
+            "--emptyOutDir",
+        ]
+        built = checks.run("npm run build", command, cwd=SDK)
+        if built:
+            with checks.step("the committed web client") as outcome:
+                differences = compare(WEB_CLIENT, Path(place))
+                for line in differences[:20]:
+                    say(line)
+                if differences:
+                    say("  The committed build is not what sdk/ builds: run `npm run build` there, and commit.")
+                outcome.append(not differences)
+
+
+def compare(committed: Path, built: Path) -> list[str]:
+    """How two directories differ, a line a file. An empty build differs."""
+
+    def files(root: Path) -> set[Path]:
+        return {path.relative_to(root) for path in root.rglob("*") if path.is_file()}
+
+    here, there = files(committed), files(built)
+    lines = [f"  {path}: committed, but not built" for path in sorted(here - there)]
+    lines += [f"  {path}: built, but not committed" for path in sorted(there - here)]
+    both = sorted(here & there)
+    lines += [f"  {path}: differs" for path in both if not filecmp.cmp(committed / path, built / path, shallow=False)]
+    return lines or ([] if there else ["  nothing was built"])
+
+
+def find_chromium() -> str:
+    """A Chromium for the browser tests; "" when there is none."""
+    names = ("chromium", "chromium-browser", "google-chrome")
+    return next((found for name in names if (found := shutil.which(name))), "")
+
+
+def check_environment(caller: Mapping[str, str]) -> dict[str, str]:
+    """What every check sees: Node of ours first on the path, the Chromium that was found."""
+    # Not what the caller has set for a server of theirs: the checks mean the same everywhere.
+    environment = {
+        name: value for name, value in caller.items() if not name.startswith("WHISPR_") or name.startswith(KEPT)
+    }
+    environment["PATH"] = os.pathsep.join([str(TOOLS / "bin"), program(""), environment.get("PATH") or os.defpath])
+    environment["PYTHONUNBUFFERED"] = "1"
+    home = environment.get("HOME") or "/nonexistent"
+    if not os.access(home, os.W_OK):
+        environment["npm_config_cache"] = str(TOOLS / "npm-cache")
+    if chromium := caller.get("WHISPR_CHROMIUM") or find_chromium():
+        environment["WHISPR_CHROMIUM"] = chromium
+    return environment
+
+
+def check_all(checks: Checks, fast: bool, pytest_arguments: Sequence[str]) -> None:
+    """All checks in their order. Raises Stopped and what the servers raise."""
+    check_python(checks)
+    has_sdk = (SDK / "package.json").exists()
+    if fast or not has_sdk:
+        checks.leave_out("sdk/", "--fast" if fast else "there is none")
+    # Before pytest: some of its tests drive the real client in Node.
+    sdk_ready = has_sdk and not fast and install_sdk(checks)
+    if "WHISPR_CHROMIUM" not in checks.environment:
+        checks.leave_out("browser tests", "no Chromium; on Debian: apt-get install chromium")
+    say("\nStarting PostgreSQL and Valkey for the tests …")
+    with temporary(os.environ) as urls:
+        # What a setting's default refuses is chosen here; a test that is about a setting sets it itself.
+        checks.environment |= {
+            **urls,
+            "WHISPR_SECRET_KEY": secrets.token_urlsafe(50),
+            "WHISPR_JWT_SECRET": secrets.token_urlsafe(50),
+        }
+        checks.run("migrations", [sys.executable, "manage.py", "makemigrations", "--check", "--dry-run"])
+        checks.run("pytest", [sys.executable, "-m", "pytest", *pytest_arguments])
+    if sdk_ready:
+        check_sdk(checks)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run what the command line asks for; the exit code."""
+    cut = list(arguments).index("--") if "--" in arguments else len(arguments)
+    options, for_pytest = arguments[:cut], arguments[cut + 1 :]
+    if set(options) - {"--fast"}:
+        say("usage: script/test [--fast] [-- arguments for pytest]")
+        return 2
+    take_signals()
+    began = time.monotonic()
+    checks = Checks(check_environment(os.environ))
+    try:
+        check_all(checks, "--fast" in options, for_pytest)
+    except Stopped as stopped:
+        say(f"\nStopped by {stopped}; nothing is left running.")
+        return 128 + stopped.number
+    except (ServersMissing, NoAccount, StartFailed, OSError) as error:
+        say(f"{error}")
+        checks.failed.append("the servers")
+    finally:
+        kill_adopted()
+    took = f"{time.monotonic() - began:.0f} s"
+    for what in checks.left_out:
+        say(f"Left out: {what}.")
+    if checks.failed:
+        say(f"script/test: FAILED ({', '.join(checks.failed)}); {len(checks.passed)} checks passed, {took}.")
+        return 1
+    say(f"script/test: all {len(checks.passed)} checks passed, {took}.")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,84 @@
+"""The command lines of the system's own processes: the same ones for the local run and for a deployment (`Dockerfile`,
+`config/`).
+
+A process of a deployment is started with `python -m whispr.embedded run web|worker|beat|migrate`, which becomes that
+command.
+"""
+
+import sys
+from collections.abc import Mapping, Sequence
+
+from whispr.kernel.limits import LIMITS
+
+# Longer than a request may take is of no use; the supervisor and an orchestrator wait 10 s in all.
+GRACEFUL_SECONDS = 8
+SERVERS = ("uvicorn", "daphne")
+
+
+def _python(module: str, *arguments: str) -> list[str]:
+    return [sys.executable, "-m", module, *arguments]
+
+
+def asgi_server(environment: Mapping[str, str]) -> str:
+    """Which ASGI server is asked for. Raises ValueError when there is none of that name."""
+    name = environment.get("WHISPR_ASGI_SERVER") or "uvicorn"
+    if name not in SERVERS:
+        raise ValueError(f"WHISPR_ASGI_SERVER={name}: there are {' and '.join(SERVERS)}.")
+    return name
+
+
+def web(environment: Mapping[str, str], *, host: str, port: int, fd: int | None = None) -> list[str]:
+    """An ASGI server on `host:port`, or on the listening socket `fd` that it inherits (uvicorn only)."""
+    if asgi_server(environment) == "daphne":
+        return _python("whispr.daphne_server", "-b", host, "-p", str(port))
+    where = ["--host", host, "--port", str(port)] if fd is None else ["--fd", str(fd)]
+    proxies = environment.get("FORWARDED_ALLOW_IPS")
+    return _python(
+        "uvicorn",
+        "whispr.asgi:application",
+        *where,
+        *("--workers", "1"),  # several processes are the supervisor's or the orchestrator's matter
+        *("--loop", "uvloop", "--http", "httptools", "--lifespan", "on"),
+        *("--ws", "websockets-sansio", "--ws-max-size", str(LIMITS.frame_bytes)),
+        # A ciphertext does not shrink, and a few compressed bytes could ask for megabytes.
+        *("--ws-per-message-deflate", "false"),
+        *("--timeout-graceful-shutdown", str(GRACEFUL_SECONDS)),
+        *("--no-access-log", "--no-server-header"),
+        # Whom a request comes from is believed of named proxies alone; uvicorn's own default trusts this machine.
+        *(["--forwarded-allow-ips", proxies] if proxies else ["--no-proxy-headers"]),
+    )
+
+
+def worker(*, beat: bool, threads: int = 4) -> list[str]:
+    """A Celery worker; with `beat`, the scheduler beside it (one in the whole system)."""
+    options = ["-P", "threads", "-c", str(threads), "--without-gossip", "--without-mingle", "-l", "INFO"]
+    extra = ["-B", *_schedule_file(), "-I", "whispr.embedded.worker"] if beat else []
+    return _python("celery", "-A", "whispr", "worker", *options, *extra)
+
+
+def beat() -> list[str]:
+    """Celery's scheduler alone. Two of them do no harm, since work is claimed in PostgreSQL, but one is enough."""
+    return _python("celery", "-A", "whispr", "beat", "-l", "INFO", "--pidfile=", *_schedule_file())
+
+
+def _schedule_file() -> list[str]:
+    return ["--scheduler", "django_celery_beat.schedulers:DatabaseScheduler"]
+
+
+def manage(*arguments: str) -> list[str]:
+    """A management command."""
+    return [sys.executable, "manage.py", *arguments]
+
+
+def deployed(role: str, environment: Mapping[str, str], arguments: Sequence[str] = ()) -> list[str]:
+    """The command of one role of a deployment. Raises ValueError for an unknown role."""
+    host, port = environment.get("WHISPR_HOST") or "0.0.0.0", int(environment.get("WHISPR_PORT") or 8000)
+    if role == "web":
+        return [*web(environment, host=host, port=port), *arguments]
+    if role == "worker":
+        return [*worker(beat=False, threads=int(environment.get("WHISPR_WORKER_THREADS") or 8)), *arguments]
+    if role == "beat":
+        return [*beat(), *arguments]
+    if role == "migrate":
+        return manage("migrate", "--noinput", *arguments)
+    raise ValueError(f"{role}: the roles are web, worker, beat and migrate.")
