@@ -32,6 +32,8 @@ TOOLS = ROOT / ".tools"
 # Where the build of sdk/apps/web lies in the repository; `npm run build` writes to WHISPR_WEB_OUT instead when that is
 # set.
 WEB_CLIENT = ROOT / "whispr" / "static" / "web"
+STEP_SECONDS = 300  # of any other check: none needs a minute on two cores
+PYTEST_SECONDS = 780  # all checks together are to be done within 15 minutes
 KEPT = ("WHISPR_CHROMIUM", "WHISPR_TEST_")
 STOP_SECONDS = 20  # pytest takes its fixtures down on SIGINT, processes that tests started among them
 
@@ -45,14 +47,17 @@ class Checks:
     passed: list[str] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
 
-    def run(self, name: str, command: Sequence[str | Path], *, cwd: Path = ROOT) -> bool:
-        """Run one check to its end, its output where ours goes. Raises Stopped."""
+    def run(self, name: str, command: Sequence[str | Path], *, cwd: Path = ROOT, seconds: float = STEP_SECONDS) -> bool:
+        """Run one check to its end, its output where ours goes; after `seconds` it has failed. Raises Stopped."""
         with self.step(name) as outcome:
             child: Child | None = None
             try:
                 child = spawn(name, command, environment=self.environment, cwd=cwd, stop_signal=signal.SIGINT)
                 child.stops_group = True
-                outcome.append(wait_for(child) == 0)
+                code = wait_for(child, seconds)
+                if code is None:
+                    say(f"{name} is not done after {seconds:.0f} s and is stopped.")
+                outcome.append(code == 0)
             except OSError as error:
                 say(f"{command[0]}: {error}")
             finally:
@@ -186,7 +191,7 @@ def check_all(checks: Checks, fast: bool, pytest_arguments: Sequence[str]) -> No
             "WHISPR_JWT_SECRET": secrets.token_urlsafe(50),
         }
         checks.run("migrations", [sys.executable, "manage.py", "makemigrations", "--check", "--dry-run"])
-        checks.run("pytest", [sys.executable, "-m", "pytest", *pytest_arguments])
+        checks.run("pytest", [sys.executable, "-m", "pytest", *pytest_arguments], seconds=PYTEST_SECONDS)
     if sdk_ready:
         check_sdk(checks)
 

@@ -1,8 +1,7 @@
 """uvicorn with two changes to its WebSocket protocol: `python -m whispr.uvicorn_server --port 8000`.
 
-What a loop iteration produces for one socket leaves in one write, and a socket is read ahead a little. A message's full cycle is
-two frames in and four out, and a batch's outcomes fall due together: with a system call for each frame and two more to pause
-and resume each read, a third of the process's time went there (docs/decisions/0009).
+What a loop iteration produces for one socket leaves in one write, and a socket is read ahead a little. A message's full
+cycle is two frames in and four out, and a batch's outcomes fall due together (docs/decisions/0009).
 """
 
 import argparse
@@ -14,15 +13,13 @@ import uvicorn
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.frames import Frame
 
+from whispr.embedded.processes import GRACEFUL_SECONDS
 from whispr.kernel.limits import LIMITS
 
-# Frames over the limit are answered by our own code; this is the bound of what uvicorn reads at all, closed with 1009.
-FRAME_SLACK_BYTES = 1024
 # Written out at once beyond this, so that the transport can say that the client does not read: its high-water mark.
 GATHER_BYTES = 64 * 1024
 # Messages that are read ahead of the application: a client's whole window at 8, and 16 × 128 KiB at the worst.
 READ_AHEAD = 16
-GRACEFUL_SECONDS = 8
 _TEXT, _BINARY = 0x81, 0x82  # FIN and opcode (RFC 6455 §5.2)
 
 
@@ -83,6 +80,27 @@ class GatheringProtocol(WebSocketsSansIOProtocol):
         self.queue.put_nowait({"type": "websocket.receive", "text": text})
 
 
+def settings(forwarded_allow_ips: str | None = None) -> dict[str, Any]:
+    """What uvicorn is told: the limits of the contract, and a deadline for its stop."""
+    return {
+        "loop": "uvloop",
+        "http": "httptools",
+        "ws": GatheringProtocol,
+        "lifespan": "on",
+        "ws_max_size": LIMITS.frame_bytes,
+        # A ciphertext does not shrink, and a few compressed bytes could ask for megabytes.
+        "ws_per_message_deflate": False,
+        # A connection whose other end is gone without a word is noticed within 40 s.
+        "ws_ping_interval": 20.0,
+        "ws_ping_timeout": 20.0,
+        "timeout_graceful_shutdown": GRACEFUL_SECONDS,
+        "access_log": False,
+        "server_header": False,
+        "proxy_headers": forwarded_allow_ips is not None,
+        "forwarded_allow_ips": forwarded_allow_ips,
+    }
+
+
 def main() -> None:
     """Serve `whispr.asgi:application`."""
     parser = argparse.ArgumentParser(prog="python -m whispr.uvicorn_server")
@@ -90,6 +108,7 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=8000)
     parser.add_argument("--fd", type=int)
     parser.add_argument("--forwarded-allow-ips", help="proxies whose X-Forwarded-For is believed; none by default")
+    parser.add_argument("--log-level", default="info")
     options = parser.parse_args()
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "whispr.settings")
     uvicorn.run(
@@ -97,21 +116,7 @@ def main() -> None:
         host=options.host,
         port=options.port,
         fd=options.fd,
-        loop="uvloop",
-        http="httptools",
-        ws=GatheringProtocol,
-        lifespan="on",
-        ws_max_size=LIMITS.frame_bytes + FRAME_SLACK_BYTES,
-        # A ciphertext does not shrink, and a few compressed bytes could ask for megabytes.
-        ws_per_message_deflate=False,
-        ws_ping_interval=20.0,
-        ws_ping_timeout=20.0,
-        timeout_graceful_shutdown=GRACEFUL_SECONDS,
-        access_log=False,
-        server_header=False,
-        log_level="info",
-        proxy_headers=bool(options.forwarded_allow_ips),
-        forwarded_allow_ips=options.forwarded_allow_ips,
+        **settings(options.forwarded_allow_ips),
     )
 
 

@@ -8,11 +8,8 @@ command.
 import sys
 from collections.abc import Mapping, Sequence
 
-from whispr.kernel.limits import LIMITS
-
-# Longer than a request may take is of no use; the supervisor and an orchestrator wait 10 s in all.
-GRACEFUL_SECONDS = 8
 SERVERS = ("uvicorn", "daphne")
+GRACEFUL_SECONDS = 8  # what whispr.uvicorn_server gives what it has begun, when it is stopped
 
 
 def _python(module: str, *arguments: str) -> list[str]:
@@ -33,20 +30,8 @@ def web(environment: Mapping[str, str], *, host: str, port: int, fd: int | None 
         return _python("whispr.daphne_server", "-b", host, "-p", str(port))
     where = ["--host", host, "--port", str(port)] if fd is None else ["--fd", str(fd)]
     proxies = environment.get("FORWARDED_ALLOW_IPS")
-    return _python(
-        "uvicorn",
-        "whispr.asgi:application",
-        *where,
-        *("--workers", "1"),  # several processes are the supervisor's or the orchestrator's matter
-        *("--loop", "uvloop", "--http", "httptools", "--lifespan", "on"),
-        *("--ws", "websockets-sansio", "--ws-max-size", str(LIMITS.frame_bytes)),
-        # A ciphertext does not shrink, and a few compressed bytes could ask for megabytes.
-        *("--ws-per-message-deflate", "false"),
-        *("--timeout-graceful-shutdown", str(GRACEFUL_SECONDS)),
-        *("--no-access-log", "--no-server-header"),
-        # Whom a request comes from is believed of named proxies alone; uvicorn's own default trusts this machine.
-        *(["--forwarded-allow-ips", proxies] if proxies else ["--no-proxy-headers"]),
-    )
+    # Whom a request comes from is believed of named proxies alone; uvicorn's own default trusts this machine.
+    return _python("whispr.uvicorn_server", *where, *(["--forwarded-allow-ips", proxies] if proxies else []))
 
 
 def worker(*, beat: bool, threads: int = 4) -> list[str]:

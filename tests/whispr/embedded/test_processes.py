@@ -1,5 +1,7 @@
 import pytest
+from websockets.frames import Frame, Opcode
 
+from whispr import uvicorn_server
 from whispr.embedded import processes
 from whispr.kernel.limits import LIMITS
 
@@ -11,19 +13,29 @@ def option(command: list[str], name: str) -> str:
 def test_uvicorn_takes_the_limits_of_the_contract() -> None:
     command = processes.web({}, host="127.0.0.1", port=8000)
 
-    assert command[1:4] == ["-m", "uvicorn", "whispr.asgi:application"]
+    assert command[1:3] == ["-m", "whispr.uvicorn_server"]
     assert (option(command, "--host"), option(command, "--port")) == ("127.0.0.1", "8000")
-    assert option(command, "--ws-max-size") == str(LIMITS.frame_bytes)
-    assert option(command, "--ws-per-message-deflate") == "false"
-    assert int(option(command, "--timeout-graceful-shutdown")) < 10
-    assert "--no-access-log" in command
+    told = uvicorn_server.settings()
+    assert told["ws_max_size"] == LIMITS.frame_bytes
+    assert told["ws_per_message_deflate"] is False
+    assert told["timeout_graceful_shutdown"] < 10
+    assert told["access_log"] is False
 
 
 def test_forwarded_addresses_are_believed_of_named_proxies_alone() -> None:
-    assert "--no-proxy-headers" in processes.web({}, host="0.0.0.0", port=1)
+    assert "--forwarded-allow-ips" not in processes.web({}, host="0.0.0.0", port=1)
+    assert uvicorn_server.settings()["proxy_headers"] is False
     named = processes.web({"FORWARDED_ALLOW_IPS": "10.0.0.1"}, host="0.0.0.0", port=1)
     assert option(named, "--forwarded-allow-ips") == "10.0.0.1"
-    assert "--no-proxy-headers" not in named
+    assert uvicorn_server.settings("10.0.0.1")["proxy_headers"] is True
+
+
+@pytest.mark.parametrize("length", [0, 1, 125, 126, 65_535, 65_536, 131_072])
+def test_a_frame_head_is_what_the_websockets_library_writes(length: int) -> None:
+    payload = b"x" * length
+    written = Frame(Opcode.TEXT, payload).serialize(mask=False)
+
+    assert uvicorn_server.frame_head(0x81, length) + payload == written
 
 
 def test_uvicorn_on_an_inherited_socket_opens_none() -> None:
