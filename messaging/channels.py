@@ -192,7 +192,10 @@ class Channel:
     def on_user_push(self, push: UserPush) -> None:
         """An event for the user's devices."""
 
-    def on_joined_conversation(self, conversation_id: UUID, seq: int) -> None:
+    def on_sharing_changed(self) -> None:
+        """The user shares with others whether they are there, or no longer does."""
+
+    def on_joined_conversation(self, conversation_id: UUID, seq: int, shared: bool = False) -> None:
         """The user became a member of a conversation."""
 
     def on_sent(self, conversation_id: UUID, seq: int) -> None:

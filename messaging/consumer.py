@@ -36,7 +36,9 @@ from messaging.phoenix import (
     Version,
     parse_vsn,
 )
+from messaging.presence.online import onlines
 from messaging.services.devices import device_forget
+from messaging.services.typing import typing_end_of
 from messaging.sockets import sockets
 from messaging.subscriptions import Window
 from messaging.topics import open_channel
@@ -98,10 +100,10 @@ class Socket:
     # --- out
 
     def send(self, frame: str | bytes) -> None:
-        """Write a frame. A socket that reads too little for what it is owed is closed."""
-        self.outbox.put(frame)
+        """Write a frame. A socket that reads too little of what it was owed before is closed."""
         if self.outbox.is_overrun:
             self.close(CLOSE_TOO_SLOW, "too slow")
+        self.outbox.put(frame)
 
     def close(self, code: int, reason: str) -> None:
         """Close the socket with a 44xx code (PROTOCOL.md §2 "Close codes")."""
@@ -250,16 +252,25 @@ class Socket:
             self.close(CLOSE_REVOKED, "revoked")
         elif change.kind == "opened" and payload.get("socket") != self.id:
             self.close(CLOSE_REPLACED, "replaced by a newer socket of this device")
+        elif change.kind == "settings":
+            body = msgspec.json.encode({"kind": "settings", **payload})
+            self.on_user_push(UserPush(self.actor.user_id, "personal_update", body, None))
+            for channel in tuple(self.channels.values()):
+                channel.on_sharing_changed()
+        elif change.kind == "blocks":
+            for channel in tuple(self.channels.values()):
+                channel.on_sharing_changed()
         elif change.kind == "device_key":
             hub.spawn(sockets.check_devices((self,)))
 
-    def on_joined_conversation(self, conversation_id: UUID, seq: int) -> None:
-        """The user became a member: the inbox follows it from there."""
+    def on_joined_conversation(self, conversation_id: UUID, seq: int, shared: bool = False) -> None:
+        """The user became a member: the inbox follows it from there, or from what is shared."""
         for channel in tuple(self.channels.values()):
-            channel.on_joined_conversation(conversation_id, seq)
+            channel.on_joined_conversation(conversation_id, seq, shared)
 
     def detach(self) -> None:
         """The connection is gone: let everything go."""
+        typing_end_of(self)
         for channel in tuple(self.channels.values()):
             channel.close()
         self.channels.clear()
@@ -292,13 +303,14 @@ class MessagingConsumer(AsyncConsumer):  # type: ignore[misc]  # channels is not
         socket, subprotocol = opened
         try:
             await send({"type": "websocket.accept", "subprotocol": subprotocol})
-            if sockets.count(socket.actor.user_id) >= LIMITS.sockets_per_user:
+            if not await onlines.get().enter(socket, socket.actor.user_id, socket.actor.device_id):
                 socket.close(CLOSE_TOO_MANY, "too many sockets")
             else:
                 self._register(socket)
             await self._serve(socket, receive)
         except asyncio.CancelledError:
-            raise
+            if not socket.outbox.aborted:  # the sweep's way to end a stuck socket is no fault for the server to log
+                raise
         except Exception:
             log.exception("A socket failed")
             socket.close(CLOSE_FAULT, "server fault")
@@ -307,6 +319,7 @@ class MessagingConsumer(AsyncConsumer):  # type: ignore[misc]  # channels is not
                     await send({"type": "websocket.close", "code": CLOSE_FAULT})
         finally:
             sockets.remove(socket)
+            onlines.get().leave(socket)
             hub.unlisten(socket.actor.user_id, socket)
             socket.detach()
 

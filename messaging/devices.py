@@ -39,6 +39,7 @@ class UpdateSettings(Request, frozen=True):
     """`PATCH settings`: what is absent stays as it is."""
 
     read_receipts: bool | None = None
+    share_last_seen: bool | None = None
 
 
 class DeviceView(msgspec.Struct, frozen=True, rename="camel"):
@@ -54,6 +55,7 @@ class DeviceView(msgspec.Struct, frozen=True, rename="camel"):
     created_at: datetime
     last_seen_at: datetime
     revoked_at: datetime | None
+    current: bool = False  # the device that asks
 
 
 class PeerDevice(msgspec.Struct, frozen=True, rename="camel"):
@@ -75,7 +77,8 @@ class ConversationDevices(msgspec.Struct, frozen=True, rename="camel"):
 class UserSettingsView(msgspec.Struct, frozen=True, rename="camel"):
     """`GET settings`."""
 
-    read_receipts: bool = True
+    read_receipts: bool = True  # off: nobody learns what the user read, and the user learns of nobody
+    share_last_seen: bool = True  # off: nobody sees when the user was there, and the user sees it of nobody
 
 
 class DeviceState(msgspec.Struct, frozen=True):

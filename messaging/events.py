@@ -11,6 +11,7 @@ import msgspec
 
 EntryType = Literal["text", "media", "system", "ephemeral", "edit", "reaction"]
 NOBODY = UUID(int=0)  # the sender of a system entry that no user caused
+WITHHELD_METADATA = msgspec.Raw(b'{"event":"withheld"}')
 
 
 class Actor(msgspec.Struct, frozen=True):
@@ -24,10 +25,12 @@ class Actor(msgspec.Struct, frozen=True):
     public_key: bytes | None = None
 
 
-class Entry(msgspec.Struct, frozen=True, rename="camel"):
+class Entry(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
     """One entry of a conversation's log, as `new_message` and history carry it (PROTOCOL.md §2).
 
-    `metadata` is JSON text as bytes in `msgspec.Raw`, so that it is never parsed on its way to a client.
+    `metadata` is JSON text as bytes in `msgspec.Raw`, so that it is never parsed on its way to a client. As the log
+    has it, `edited_at` is None: the edits are entries of their own. `ttl_after_read` (seconds) is there only while an
+    ephemeral whose time runs from its reading is unread; `expires_at` is then the end of its wait.
     """
 
     message_id: UUID
@@ -46,6 +49,88 @@ class Entry(msgspec.Struct, frozen=True, rename="camel"):
     edited_at: datetime | None
     expires_at: datetime | None
     signature: bytes | None
+    ttl_after_read: int | None = None
+
+
+class EditReference(msgspec.Struct, frozen=True, rename="camel"):
+    """The edit that a message's current content is of: what its signature was made with, and its ETag."""
+
+    message_id: UUID
+    seq: int
+    sender_device_id: UUID | None
+    client_random: int | None
+
+
+class ReactionView(msgspec.Struct, frozen=True, rename="camel"):
+    """One emoji under a message: how many users, the first of them, and whether the asking user is among all."""
+
+    emoji: str
+    count: int
+    user_ids: tuple[UUID, ...]
+    mine: bool
+
+
+class MessageView(Entry, frozen=True):
+    """An entry as it is now, as history and `GET messages/{id}` show it: content, metadata and signature of the latest
+    edit, and the reactions. Nothing is left of what expired or was deleted but its place.
+    """
+
+    edit: EditReference | None = None
+    reactions: tuple[ReactionView, ...] = ()
+
+
+class WithheldEntry(Entry, frozen=True):
+    """An entry that only its sender sees: the other one of the direct conversation blocked the sender.
+
+    The type is the mark, so that no wire form ever tells of it; whoever else reads its seq gets a BlankEntry.
+    """
+
+    @classmethod
+    def of(cls, entry: Entry) -> "WithheldEntry":
+        """The same entry, withheld."""
+        return cls(*(getattr(entry, name) for name in Entry.__struct_fields__))
+
+
+class BlankEntry(Entry, frozen=True):
+    """What stands at the seq of a withheld entry for whom it is withheld from: nothing of it but its place and time."""
+
+    @classmethod
+    def of(cls, entry: Entry) -> "BlankEntry":
+        """The blank at the place of `entry`: a system entry of nobody, so that the reader's seq has no hole."""
+        return cls(
+            message_id=entry.message_id,
+            conversation_id=entry.conversation_id,
+            seq=entry.seq,
+            sender_id=NOBODY,
+            sender_device_id=None,
+            type="system",
+            content=b"",
+            metadata=WITHHELD_METADATA,
+            reply_to=None,
+            target=None,
+            media_id=None,
+            client_random=None,
+            sent_at=entry.sent_at,
+            edited_at=None,
+            expires_at=None,
+            signature=None,
+        )
+
+
+class MediaMetadata(msgspec.Struct, frozen=True, rename="camel"):
+    """What the media service says of a medium: its size in bytes and the SHA-256 of its (encrypted) bytes."""
+
+    media_id: str
+    size: int
+    sha256: bytes
+    created_at: datetime
+
+
+class BlockedUser(msgspec.Struct, frozen=True, rename="camel"):
+    """A user whom the asking user wants nothing from (PROTOCOL.md §3 `blocks`)."""
+
+    user_id: UUID
+    blocked_at: datetime
 
 
 class SendOutcome(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
@@ -57,6 +142,7 @@ class SendOutcome(msgspec.Struct, frozen=True, rename="camel", omit_defaults=Tru
     seq: int | None = None
     sent_at: datetime | None = None
     expires_at: datetime | None = None
+    media_metadata: MediaMetadata | None = None  # of type media (specification §9.2)
 
 
 class Receipt(msgspec.Struct, frozen=True, rename="camel"):
@@ -91,13 +177,18 @@ class ConversationView(msgspec.Struct, frozen=True, rename="camel"):
     peer_id: UUID | None  # the other one of a direct conversation
 
 
-class MemberView(msgspec.Struct, frozen=True, rename="camel"):
-    """A member as the other members see them (PROTOCOL.md §3 `conversations/{id}/members`)."""
+class MemberView(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+    """A member as the other members see them (PROTOCOL.md §3 `conversations/{id}/members`).
+
+    `online` and `last_seen` are there of who shares them with the asking user.
+    """
 
     user_id: UUID
     role: Literal["owner", "admin", "member"]
     joined_seq: int
     joined_at: datetime
+    online: bool | None = None
+    last_seen: datetime | None = None
 
 
 class MemberReceipt(msgspec.Struct, frozen=True, rename="camel"):
@@ -106,6 +197,16 @@ class MemberReceipt(msgspec.Struct, frozen=True, rename="camel"):
     user_id: UUID
     delivered_seq: int
     read_seq: int
+
+
+class ErasureView(msgspec.Struct, frozen=True, rename="camel"):
+    """Of how many of the recipients' devices that acknowledged a message's place it is known to be erased.
+
+    A device that acknowledged the entry of the deletion or the expiry erased it.
+    """
+
+    reached: int
+    erased: int
 
 
 class DeliveryView(msgspec.Struct, frozen=True, rename="camel"):
@@ -118,3 +219,21 @@ class DeliveryView(msgspec.Struct, frozen=True, rename="camel"):
     status: Literal["sent", "delivered", "read"]
     delivered_at: datetime | None
     read_at: datetime | None
+
+
+class DeliveryCounts(msgspec.Struct, frozen=True):
+    """How many recipients a message has, how many it reached, and how many of these are known to have read it.
+
+    What a group's sender shows; above `LIMITS.status_rows_max` recipients no update is pushed for each, and this is
+    asked instead.
+    """
+
+    recipients: int
+    delivered: int
+    read: int
+
+    @classmethod
+    def of(cls, recipients: list[DeliveryView]) -> "DeliveryCounts":
+        """The counts of a list."""
+        statuses = [one.status for one in recipients]
+        return cls(len(statuses), len(statuses) - statuses.count("sent"), statuses.count("read"))

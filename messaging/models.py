@@ -87,6 +87,9 @@ class Member(models.Model):
     joined_at = models.DateTimeField(db_default=Now())
     # When the membership itself last changed: processes find changes here that the doorbell lost.
     changed_at = models.DateTimeField(db_default=Now())
+    # The conversation's members_version since which the user is in, or out: what a stale sender is told.
+    changed_version = models.BigIntegerField(default=0, db_default=0)
+    # Beside these, `untold` (int8multirange): the seqs that were read while it was not to be told.
 
     class Meta:
         db_table = "members"
@@ -111,13 +114,17 @@ class Member(models.Model):
 
 
 class MemberSpan(models.Model):
-    """A closed span of a user who left and came back: what they may still see of that time."""
+    """A closed span of a user who left and came back: what they may still see of that time.
+
+    A `shared` one is what the conversation let the user see of before they joined: nothing was sent to them then.
+    """
 
     id = models.BigAutoField(primary_key=True)
     conversation = models.ForeignKey(Conversation, on_delete=models.CASCADE, related_name="spans", db_index=False)
     user_id = models.UUIDField()
     from_seq = models.BigIntegerField()
     to_seq = models.BigIntegerField()
+    shared = models.BooleanField(default=False, db_default=False)
 
     class Meta:
         db_table = "member_spans"
@@ -158,9 +165,12 @@ class Message(models.Model):
     # An ephemeral whose time runs from its first reading: seconds; expires_at is then the ceiling until it is read.
     ttl_after_read = models.IntegerField(null=True, blank=True)
     # The latest edit of this message: the entry that holds its current content. Older versions are older edit entries.
+    # Of what was deleted for everyone or expired: the system entry that says so.
     edit_id = models.UUIDField(null=True, blank=True)
     # SHA-256 over the entry before and this one (docs/protocol.md "Hash chain"); null where the chain is off.
     chain_hash = models.BinaryField(null=True, blank=True)
+    # Sent in a direct conversation to a user who blocked the sender: nobody but its sender ever sees it.
+    withheld = models.BooleanField(default=False, db_default=False)
     is_deleted = models.BooleanField(default=False, db_default=False)
     delete_for_everyone = models.BooleanField(default=False, db_default=False)
 
@@ -179,7 +189,17 @@ class Message(models.Model):
             ),
         ]
         indexes = [
-            models.Index(fields=["expires_at"], name="messages_expiring", condition=Q(expires_at__isnull=False)),
+            # What is still to expire, and what will once it is read.
+            models.Index(
+                fields=["expires_at"],
+                name="messages_expiring",
+                condition=Q(expires_at__isnull=False, is_deleted=False),
+            ),
+            models.Index(
+                fields=["conversation", "seq"],
+                name="messages_from_reading",
+                condition=Q(ttl_after_read__isnull=False),
+            ),
             models.Index(fields=["target_id"], name="messages_of_target", condition=Q(target_id__isnull=False)),
         ]
 
@@ -253,6 +273,10 @@ class ScheduledMessage(models.Model):
     attempts = models.IntegerField(default=0, db_default=0)
     claimed_until = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(db_default=Now())
+    # When its content was made: a device that came or went after that makes it one to encrypt again.
+    encrypted_at = models.DateTimeField(db_default=Now())
+    # Of the request, so that a repeated POST is known for one when the request itself is erased.
+    fingerprint = models.BinaryField(default=b"", db_default=b"")
     fired_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
@@ -277,6 +301,10 @@ class Block(models.Model):
     user_id = models.UUIDField()
     blocked_id = models.UUIDField()
     blocked_at = models.DateTimeField(db_default=Now())
+    # How far each of the two had received their direct conversation when the block began: what the other is shown
+    # while it lasts.
+    delivered_seq = models.BigIntegerField(default=0, db_default=0)
+    blocked_delivered_seq = models.BigIntegerField(default=0, db_default=0)
 
     class Meta:
         db_table = "blocks"
@@ -295,11 +323,17 @@ class Media(models.Model):
     size = models.BigIntegerField()
     sha256 = models.BinaryField()
     created_at = models.DateTimeField(db_default=Now())
+    # When a send last asked for it, and when a message first carried it: until then it may wait for its message.
+    checked_at = models.DateTimeField(db_default=Now())
+    linked_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
         db_table = "media"
         verbose_name_plural = "media"
-        indexes = [models.Index(fields=["created_at"], name="media_created")]
+        indexes = [
+            models.Index(fields=["owner_id"], name="media_of_owner"),
+            models.Index(fields=["created_at"], name="media_never_sent", condition=Q(linked_at__isnull=True)),
+        ]
 
 
 class MediaLink(models.Model):
@@ -311,6 +345,8 @@ class MediaLink(models.Model):
     message_id = models.UUIDField(unique=True)
     conversation_id = models.UUIDField()
     linked_at = models.DateTimeField(null=True, blank=True)
+    # The message's content was taken away: the row goes when the media service knows that too.
+    removed_at = models.DateTimeField(null=True, blank=True)
     attempts = models.IntegerField(default=0, db_default=0)
     next_try_at = models.DateTimeField(db_default=Now())
 
@@ -318,7 +354,11 @@ class MediaLink(models.Model):
         db_table = "media_links"
         indexes = [
             models.Index(fields=["media_id"], name="media_links_of_media"),
-            models.Index(fields=["next_try_at"], name="media_links_pending", condition=Q(linked_at__isnull=True)),
+            models.Index(
+                fields=["next_try_at"],
+                name="media_links_due",
+                condition=Q(linked_at__isnull=True) | Q(removed_at__isnull=False),
+            ),
         ]
 
 
@@ -357,6 +397,8 @@ class Device(models.Model):
     created_at = models.DateTimeField(db_default=Now())
     last_seen_at = models.DateTimeField(db_default=Now())
     revoked_at = models.DateTimeField(null=True, blank=True)
+    # When the device was found to have been away for too long; null again once it was told to begin anew.
+    expired_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
         db_table = "devices"

@@ -7,13 +7,16 @@ from typing import Any
 
 from whispr.kernel.limits import LIMITS
 
+# A client that was sent a close answers it within a round trip.
+CLOSING_SECONDS = 5.0
+
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 
 class Outbox:
     """The frames of one socket on their way to the ASGI server, whose `send` waits while the client does not read."""
 
-    __slots__ = ("_queue", "_resumed", "_send", "_task", "closed", "waiting_bytes", "writing_since")
+    __slots__ = ("_queue", "_resumed", "_send", "_task", "aborted", "closed", "waiting_bytes", "writing_since")
 
     def __init__(self, send: Send) -> None:
         self._send = send
@@ -23,6 +26,7 @@ class Outbox:
         self.waiting_bytes = 0
         self.writing_since: float | None = None  # loop time at which the write under way began
         self.closed = False
+        self.aborted = False
 
     def put(self, frame: str | bytes) -> None:
         """Queue a text (str) or binary (bytes) frame. The caller looks at `is_full` before it produces more."""
@@ -51,6 +55,7 @@ class Outbox:
 
     def abort_transport(self) -> None:
         """End the connection below a client that reads nothing, where the ASGI server lets its transport be found."""
+        self.aborted = True
         server = getattr(self._send, "__self__", None)  # uvicorn: a method of its protocol
         if server is None:  # daphne: a partial of the server's method with the protocol
             server = next(iter(getattr(self._send, "args", ())), None)
@@ -97,11 +102,13 @@ class Outbox:
                 if self._resumed is not None and not self.is_full:
                     self._wake()
         except Exception:
-            # The connection is gone; the consumer learns of it from its own receive().
+            # The connection is gone or closing; the consumer learns of it from its own receive(). One that stays open
+            # all the same (the server would not take what we wrote) must not stay silent.
             self.closed = True
             self._queue.clear()
             self.waiting_bytes = 0
             self._wake()
+            loop.call_later(CLOSING_SECONDS, self.abort_transport)
         finally:
             self.writing_since = None
             self._task = None

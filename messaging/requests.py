@@ -45,6 +45,34 @@ class SendMessage(Request, frozen=True, kw_only=True):
     members_version: Seq | None = None
 
 
+class EditMessage(Request, frozen=True, kw_only=True):
+    """`edit_message` and `PUT messages/{id}`: `baseId` is what it was made from, as `If-Match` says on REST."""
+
+    message_id: UUID = UNNAMED
+    content: str = ""  # beside the header in a binary push
+    client_random: ClientRandom
+    metadata: dict[str, Any] = {}
+    signature: str | None = None
+    base_id: UUID | None = None
+
+
+class DeleteMessage(Request, frozen=True, kw_only=True):
+    """`delete_message`."""
+
+    message_id: UUID
+    for_everyone: bool
+
+
+class React(Request, frozen=True, kw_only=True):
+    """`react`: signed with the metadata `{"emoji": …, "remove": true or false}` and empty content."""
+
+    message_id: UUID
+    emoji: str
+    remove: bool = False
+    client_random: ClientRandom
+    signature: str | None = None
+
+
 class Ack(Request, frozen=True, kw_only=True):
     """One cumulative acknowledgement: everything of the conversation up to and including `up_to`."""
 

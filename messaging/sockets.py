@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import time
 from collections import defaultdict
 from collections.abc import Sequence
@@ -11,7 +12,7 @@ from uuid import UUID
 from messaging.events import Actor
 from messaging.outbox import Outbox
 from messaging.phoenix import Session
-from messaging.services.devices import device_states
+from messaging.services.devices import device_states, devices_seen
 from whispr.kernel import telemetry
 from whispr.kernel.errors import WhisprError
 from whispr.kernel.limits import LIMITS
@@ -19,8 +20,12 @@ from whispr.kernel.limits import LIMITS
 log = logging.getLogger(__name__)
 
 # A revocation reaches every process by the bus; this often the database is asked as well, for when the bus is away.
-DEVICE_CHECK_SECONDS = 20.0
+DEVICE_CHECK_SECONDS = float(os.environ.get("WHISPR_DEVICE_CHECK_SECONDS", "20"))
 DEVICE_CHECK_CHUNK = 1_000
+
+# When sockets close, their devices' last being there is written, for so long together and at most so many at once.
+GONE_SECONDS = 1.0
+GONE_MAX = 2_000
 
 # One sweep over all sockets instead of timers for each: 20,000 sockets are about 20 ms of a loop's time.
 SWEEP_SECONDS = 2.0
@@ -45,7 +50,9 @@ class Sockets:
     def __init__(self) -> None:
         self._all: set[OpenSocket] = set()
         self._of_user: defaultdict[UUID, int] = defaultdict(int)
+        self._gone: dict[UUID, float] = {}  # devices whose sockets closed, and when: not in the database yet
         self._sweeping: asyncio.Task[None] | None = None
+        self._noting: asyncio.Task[None] | None = None
 
     def __len__(self) -> int:
         return len(self._all)
@@ -66,6 +73,9 @@ class Sockets:
         """Forget a socket; one that was never added is ignored."""
         if socket in self._all:
             self._all.discard(socket)
+            self._gone[socket.actor.device_id] = time.monotonic()
+            if self._noting is None or self._noting.done():
+                self._noting = asyncio.get_running_loop().create_task(self._note_gone())
             user_id = socket.actor.user_id
             self._of_user[user_id] -= 1
             if not self._of_user[user_id]:
@@ -98,6 +108,21 @@ class Sockets:
                     socket.close(4403, "revoked")
                 elif state.public_key != socket.actor.public_key:
                     socket.actor = Actor(socket.actor.user_id, socket.actor.device_id, state.public_key)
+
+    async def _note_gone(self) -> None:
+        """Write when the devices whose sockets closed were last there; what cannot be written is let go."""
+        while self._gone:
+            await asyncio.sleep(GONE_SECONDS)
+            now = time.monotonic()
+            gone = {device_id: now - at for device_id, at in tuple(self._gone.items())[:GONE_MAX]}
+            for device_id in gone:
+                del self._gone[device_id]
+            try:
+                await devices_seen(gone)
+            except WhisprError:
+                continue  # the database is away: the time of the last connection stays
+            except Exception:
+                log.exception("It was not noted when devices were last there")
 
     def sweep(self, now: float, wall: float) -> None:
         """Close what is idle (4408), expired (4401) or stuck. `now` is loop time, `wall` unix seconds."""

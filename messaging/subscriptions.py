@@ -9,11 +9,14 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from uuid import UUID
 
 from prometheus_client import Counter
 
+from messaging.events import BlankEntry, Entry
+from messaging.fanout import trace
 from messaging.fanout.hub import Feed, hub
 from messaging.fanout.news import ConversationPush, EncodedEntry
 from messaging.phoenix import JoinState, TopicJoin, binary_push_head, push_tail
@@ -28,8 +31,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# Entries of one catch-up read: half the window, so that the next page is read while acknowledgements come in.
-PAGE = LIMITS.window_entries // 2
+# Entries of one catch-up read: at most a window, at first a quarter, and then what fits into the window's bytes by the
+# size of the page before. What the window has no room for yet waits here for the acknowledgements.
+PAGE_FIRST, PAGE_LEAST = LIMITS.window_entries // 4, 8
+# What waits longer is read again: meanwhile it may have expired or been deleted.
+PAGE_SECONDS = 0.5
 # Conversations of one catch-up read.
 POSITIONS_MAX = 256
 # Catch-up reads of one process at a time: a storm of reconnecting sockets must leave the pool to the sends.
@@ -56,15 +62,38 @@ class Window:
         return self.count < LIMITS.window_entries and self.bytes < LIMITS.window_bytes
 
 
+@dataclass(slots=True)
+class Page:
+    """What one catch-up read found, and what was true when it began."""
+
+    reading: list["Subscription"]
+    heads: dict["Subscription", int]
+    entries: deque[Entry]
+    complete: bool  # nothing was visible beyond it
+    read_at: float
+    last: UUID | None = None  # the conversation of the last entry
+
+
 class Subscription:
     """One conversation on one joined topic of one socket. `next_seq` is the next entry it is to get."""
 
-    __slots__ = ("_outstanding", "catch_up", "feed", "fetched_seq", "is_live", "next_seq", "own", "until_seq")
+    __slots__ = (
+        "_outstanding",
+        "catch_up",
+        "feed",
+        "fetched_seq",
+        "is_live",
+        "joined_seq",
+        "next_seq",
+        "own",
+        "until_seq",
+    )
 
     def __init__(self, catch_up: "CatchUp", conversation_id: UUID, next_seq: int, until_seq: int | None) -> None:
         self.catch_up = catch_up
         self.next_seq = next_seq
         self.until_seq = until_seq  # the end of a span that is over; None while the user is a member
+        self.joined_seq = 0  # where the present span begins, as far as known: removals before it are history
         self.fetched_seq = 0  # what the client was shown beyond, by `history`
         self.is_live = False
         self.own: set[int] = set()  # seqs that this socket sent: their reply told them
@@ -80,8 +109,7 @@ class Subscription:
         """The feed goes on. A subscription that is behind only notes the end of its span, and reads the rest itself."""
         if not self.is_live:
             for entry in entries:
-                if entry.type == "system" and self._removes_me(entry):
-                    self.until_seq = entry.seq
+                self._note_removal(entry)
             self.catch_up.wake(self)
             return
         for entry in entries:
@@ -102,12 +130,30 @@ class Subscription:
         if entry.seq in self.own:
             self.own.discard(entry.seq)
             return
+        if entry.withheld_by is not None and entry.withheld_by != self.catch_up.socket.actor.user_id:
+            entry = entry.blank()
         size = self.catch_up.push(entry)
+        if trace.every and not entry.is_blank:  # its sender is not told where a blank stands for it
+            trace.record_entry(entry.payload, "pushed", self.catch_up.socket.actor.device_id)
         window = self.catch_up.socket.window
         window.count += 1
         window.bytes += size
         self._outstanding.append((entry.seq, size))
         path.inc()
+
+    def read(self, entry: EncodedEntry) -> None:
+        """Push an entry that the log gave; the user's own removal is found here where the feed told of it before."""
+        if self.until_seq is not None and entry.seq > self.until_seq:
+            self.until_seq = None  # the user may see it, so is back
+        self._note_removal(entry)
+        self.deliver(entry, _caught_up)
+
+    def rejoined(self, seq: int) -> None:
+        """The user became a member, perhaps again, at `seq`."""
+        self.joined_seq = max(self.joined_seq, seq)
+        if self.until_seq is not None and seq > self.until_seq:
+            self.until_seq = None
+            self.catch_up.wake(self)
 
     def acknowledge(self, up_to: int) -> None:
         """The device has everything up to `up_to`: its room in the window is free again."""
@@ -146,6 +192,10 @@ class Subscription:
         self.acknowledge(2**63)
         self.catch_up.drop(self)
 
+    def _note_removal(self, entry: EncodedEntry) -> None:
+        if entry.type == "system" and entry.seq > self.joined_seq and self._removes_me(entry):
+            self.until_seq = entry.seq
+
     def _removes_me(self, entry: EncodedEntry) -> bool:
         metadata = entry.metadata()
         return metadata.get("event") == "member_removed" and str(self.catch_up.socket.actor.user_id) in metadata.get(
@@ -160,6 +210,8 @@ class CatchUp:
         "_behind",
         "_binary_head",
         "_on_drained",
+        "_page",
+        "_page_size",
         "_task",
         "by_conversation",
         "join",
@@ -176,6 +228,8 @@ class CatchUp:
         self.pushed = 0  # entries pushed so far, for sync_complete
         self._behind: dict[Subscription, None] = {}
         self._binary_head = b""
+        self._page: Page | None = None
+        self._page_size = PAGE_FIRST
         self._task: asyncio.Task[None] | None = None
         self._on_drained: Callable[[], None] | None = None
 
@@ -251,8 +305,7 @@ class CatchUp:
                     await self.socket.outbox.room()
                     continue
                 try:
-                    async with _reads.get():
-                        await self._read_page()
+                    await self._read_page()
                 except WhisprError:
                     await asyncio.sleep(RETRY_SECONDS)
         except Exception:
@@ -266,31 +319,50 @@ class CatchUp:
             on_drained()
 
     async def _read_page(self) -> None:
-        """Read and push one page; whoever has nothing left goes live, without a wait between the look and the
-        switch."""
+        """Push what was read, as far as there is room; whoever has nothing left goes live.
+
+        There is no wait between the look at what is left and the switch, so that nothing falls between them.
+        """
+        page = self._page
+        if page is None or asyncio.get_running_loop().time() - page.read_at > PAGE_SECONDS:
+            page = self._page = await self._fetch_page()
+        while page.entries:
+            if not self.has_room:
+                return
+            entry = page.entries.popleft()
+            subscription = self.by_conversation.get(entry.conversation_id)
+            if subscription is not None and entry.seq >= subscription.next_seq:
+                self._push_read(subscription, entry)
+        self._page = None
+        # A full page leaves its last conversation, and those that were asked for after it, to the next read.
+        for subscription in page.reading:
+            if not page.complete and subscription.conversation_id == page.last:
+                break
+            self._settle(subscription, page.heads[subscription])
+
+    async def _fetch_page(self) -> Page:
         reading = list(self._behind)[:POSITIONS_MAX]
         heads = {subscription: subscription.feed.head or 0 for subscription in reading}
         positions = [Position(one.conversation_id, one.next_seq - 1) for one in reading]
-        limit = max(1, min(PAGE, LIMITS.window_entries - self.socket.window.count))
-        entries = await database.run(list_entries_after, self.socket.actor.user_id, positions, limit)
-        last: UUID | None = None
-        for entry in entries:
-            subscription = self.by_conversation.get(entry.conversation_id)
-            if subscription is None or entry.seq < subscription.next_seq:
-                continue
-            if not self.has_room:
-                return
-            encoded = EncodedEntry.of(entry)
-            subscription.deliver(encoded, _caught_up)
-            if subscription.feed.head is not None and entry.seq == subscription.feed.head + 1:
-                subscription.feed.offer(encoded)
-            last = entry.conversation_id
-        # A full page leaves its last conversation, and those that were asked for after it, to the next read.
-        complete = len(entries) < limit
-        for subscription in reading:
-            if not complete and subscription.conversation_id == last:
-                break
-            self._settle(subscription, heads[subscription])
+        read_at, limit = asyncio.get_running_loop().time(), self._page_size
+        async with _reads.get():
+            entries = await database.run(list_entries_after, self.socket.actor.user_id, positions, limit)
+        if entries:
+            average = sum(len(entry.content) for entry in entries) // len(entries) + 1
+            self._page_size = max(PAGE_LEAST, min(LIMITS.window_entries, LIMITS.window_bytes // average))
+        last = entries[-1].conversation_id if entries else None
+        return Page(reading, heads, deque(entries), len(entries) < limit, read_at, last)
+
+    @staticmethod
+    def _push_read(subscription: Subscription, entry: Entry) -> None:
+        encoded = EncodedEntry.of(entry)
+        subscription.read(encoded)
+        # A blank is this reader's view of a withheld entry, and not what the feed has for its sender; and what has no
+        # content may be what this reader alone deleted.
+        feed = subscription.feed
+        whole = entry.type == "system" or bool(entry.content)
+        if feed.head is not None and entry.seq == feed.head + 1 and whole and not isinstance(entry, BlankEntry):
+            feed.offer(encoded)
 
     def _settle(self, subscription: Subscription, head: int) -> None:
         """A read that began when the feed stood at `head` found nothing more for this subscription."""

@@ -1,5 +1,6 @@
 """The two topics of PROTOCOL.md §2, and their events: decoded to a typed request, carried out by one service call."""
 
+import contextlib
 from collections.abc import Awaitable, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, ClassVar, TypeVar
@@ -7,17 +8,33 @@ from uuid import UUID
 
 import msgspec
 
-from delivery.services.receipts import list_ack_places, receipt_submit, receipts_record
+from delivery.services.receipts import list_ack_places, list_message_places, receipt_submit, receipts_record
 from delivery.store.receipts import Recorded
 from messaging.channels import Channel, Work
-from messaging.fanout import publish_conversation_push
 from messaging.fanout.news import UserPush
 from messaging.phoenix import EMPTY, Event, JoinState, Ref, TopicJoin, split_envelope
 from messaging.presence import presences
-from messaging.requests import UNNAMED, Acks, History, Join, SendMessage, Typing, decode_request
+from messaging.requests import (
+    UNNAMED,
+    Acks,
+    DeleteMessage,
+    EditMessage,
+    History,
+    Join,
+    React,
+    SendMessage,
+    Typing,
+    decode_request,
+)
+from messaging.services.deletions import hidden_payloads, message_delete
+from messaging.services.edits import edit_submit
 from messaging.services.history import get_history
+from messaging.services.media import access_media
+from messaging.services.presence import is_presence_shared
+from messaging.services.reactions import reaction_submit
 from messaging.services.send import access_quota, access_send, message_submit
 from messaging.services.standing import Standings, get_head, get_standings
+from messaging.services.typing import typing_renew, typing_set
 from messaging.store.log import Appended, NewEntry
 from trust.services.quota import quota_take
 from whispr.kernel import telemetry
@@ -55,15 +72,44 @@ class ConversationEvents(Channel):
             payload, content = split_envelope(event.payload)
         request = self.name(decode_request(payload, SendMessage))
         entry = access_send(self.socket.actor, request, content, self.socket)
-        quota = access_quota(self.socket.actor)
-        if quota is not None:
+        quota = access_quota(self.socket.actor, entry.type)
+        if quota is not None or entry.media_id is not None:
             return self._send_after(quota, entry, event.ref)
         self.answer_when_done(event.ref, message_submit(entry), _encode_outcome)
         return None
 
-    async def _send_after(self, quota: Awaitable[None], entry: NewEntry, ref: Ref) -> None:
-        await quota
-        self.answer_when_done(ref, message_submit(entry), _encode_outcome)
+    async def _send_after(self, quota: Awaitable[None] | None, entry: NewEntry, ref: Ref) -> None:
+        if quota is not None:
+            await quota
+        self.answer_when_done(ref, message_submit(await access_media(entry)), _encode_outcome)
+
+    def on_edit(self, event: Event) -> Work | None:
+        """`edit_message`: the new content may come as a binary push, as a send's."""
+        content: bytes | None = None
+        payload: bytes | msgspec.Raw = event.payload
+        if not isinstance(event.payload, msgspec.Raw):
+            payload, content = split_envelope(event.payload)
+        return self._edit(event.ref, decode_request(payload, EditMessage), content)
+
+    async def _edit(self, ref: Ref, request: EditMessage, content: bytes | None) -> None:
+        future = await edit_submit(self.socket.actor, request, content, self.socket)
+        self.answer_when_done(ref, future, _encode_outcome)
+
+    def on_react(self, event: Event) -> Work | None:
+        """`react`."""
+        return self._react(event.ref, decode_request(_json(event), React))
+
+    async def _react(self, ref: Ref, request: React) -> None:
+        future = await reaction_submit(self.socket.actor, request, self.socket)
+        self.answer_when_done(ref, future, _encode_outcome)
+
+    def on_delete(self, event: Event) -> Work | None:
+        """`delete_message`: the entry that tells of it comes as `new_message`, to this socket too."""
+        return self._delete(event.ref, decode_request(_json(event), DeleteMessage))
+
+    async def _delete(self, ref: Ref, request: DeleteMessage) -> None:
+        await message_delete(self.socket.actor, request, self.socket)
+        self.socket.reply(self.join, ref, msgspec.json.encode({"messageId": request.message_id}))
 
     def on_received(self, event: Event) -> Work | None:
         """`message_received`."""
@@ -95,13 +141,12 @@ class ConversationEvents(Channel):
     ) -> None:
         """Any form, any number; what was never given to this socket is not taken as received (RELIABILITY: "ack")."""
         try:
-            if places is not None:
-                given = [(one, await self._within_shown(one, up_to)) for one, up_to in places]
-                request = msgspec.convert(
-                    {"acks": [{"conversationId": one, "upTo": up_to} for one, up_to in given]}, Acks
-                )
-                for conversation_id, up_to in given:
-                    self.socket.acknowledge(conversation_id, up_to)
+            if places is None:
+                places = await list_message_places(self.socket.actor, request)
+            given = [(one, await self._within_shown(one, up_to)) for one, up_to in places]
+            request = msgspec.convert({"acks": [{"conversationId": one, "upTo": up_to} for one, up_to in given]}, Acks)
+            for conversation_id, up_to in given:
+                self.socket.acknowledge(conversation_id, up_to)
             await receipts_record(self.socket.actor, request, read=read, origin=self.socket)
         except AckAboveHead as error:
             self.on_refused(event.ref, error)
@@ -124,20 +169,19 @@ class ConversationEvents(Channel):
             self.socket.close(CLOSE_BAD_FRAME, "acknowledged beyond the end")
 
     def on_typing(self, event: Event) -> Work | None:
-        """`typing`: passed on to whoever is there; nothing is stored."""
+        """`typing`: passed on to whoever is there; nothing is stored. A new sign asks the database about blocks."""
         request = self.name(decode_request(_json(event), Typing))
         quota_take(self.socket.actor.user_id, "typing")
         if not self.socket.is_member(request.conversation_id):
             raise NotFound()
-        payload = {
-            "conversationId": request.conversation_id,
-            "userId": self.socket.actor.user_id,
-            "active": request.active,
-        }
-        by = self.socket.actor.user_id
-        publish_conversation_push(request.conversation_id, "typing", msgspec.json.encode(payload), by=by)
-        self.socket.reply(self.join, event.ref, EMPTY)
-        return None
+        if typing_renew(self.socket.actor.user_id, request.conversation_id, request.active, self.socket):
+            self.socket.reply(self.join, event.ref, EMPTY)
+            return None
+        return self._typing(event.ref, request)
+
+    async def _typing(self, ref: Ref, request: Typing) -> None:
+        await typing_set(self.socket.actor.user_id, request.conversation_id, request.active, self.socket)
+        self.socket.reply(self.join, ref, EMPTY)
 
     def on_history(self, event: Event) -> Work | None:
         """`history`."""
@@ -147,6 +191,8 @@ class ConversationEvents(Channel):
         return self._history(event.ref, request)
 
     async def _history(self, ref: Ref, request: History) -> None:
+        # A page may be larger than all else that waits for a socket: one at a time, as fast as the client reads.
+        await self.socket.outbox.room()
         page = await get_history(self.socket.actor, request)
         if page.messages:
             self.socket.on_fetched(request.conversation_id, page.messages[-1].seq)
@@ -154,6 +200,9 @@ class ConversationEvents(Channel):
 
     handlers: ClassVar[dict[str, str]] = {
         "send_message": "on_send",
+        "edit_message": "on_edit",
+        "delete_message": "on_delete",
+        "react": "on_react",
         "message_received": "on_received",
         "message_read": "on_read",
         "typing": "on_typing",
@@ -187,6 +236,12 @@ class ConversationEvents(Channel):
                 {"reason": reason} if conversation_id is None else {"conversationId": conversation_id, "reason": reason}
             )
             self.catch_up.push_event("resync_required", msgspec.json.encode(body))
+        # What was hidden or set while the device was away is nothing that the log tells.
+        if standings.settings is not None:
+            chosen = {"kind": "settings", **msgspec.to_builtins(standings.settings)}
+            self.catch_up.push_event("personal_update", msgspec.json.encode(chosen))
+        for payload in hidden_payloads(standings.hidden):
+            self.catch_up.push_event("personal_update", payload)
         self.catch_up.start(lambda: self._on_drained(len(here)))
 
     def _on_drained(self, conversations: int) -> None:
@@ -198,6 +253,8 @@ def list_resyncs(request: Join, standings: Standings) -> Mapping[UUID | None, st
     """What the client must fetch afresh, by conversation (None: everything), and why (PROTOCOL.md §2 "Topics")."""
     if request.epoch is not None and request.epoch != standings.epoch:
         return {None: "epoch_changed"}
+    if standings.device_expired:
+        return {None: "device_expired"}
     return {
         one.conversation_id: "cursor_beyond_head"
         for one in standings.conversations
@@ -212,26 +269,37 @@ class InboxChannel(ConversationEvents):
 
     def __init__(self, socket: "Socket", join: TopicJoin) -> None:
         super().__init__(socket, join)
-        self._early: list[tuple[UUID, int]] = []  # memberships that began while the join was under way
+        self._early: list[tuple[UUID, int, bool]] = []  # memberships that began while the join was under way
 
     async def on_join(self, request: Join) -> None:
         """Subscribe the device to all conversations of its user."""
         await self.join_with(request, await get_standings(self.socket.actor))
-        for conversation_id, seq in self._early:
-            self.on_joined_conversation(conversation_id, seq)
+        for conversation_id, seq, shared in self._early:
+            self.on_joined_conversation(conversation_id, seq, shared)
         self._early.clear()
 
-    def on_joined_conversation(self, conversation_id: UUID, seq: int) -> None:
-        """The user was added: the conversation is followed from that entry on."""
+    def on_joined_conversation(self, conversation_id: UUID, seq: int, shared: bool = False) -> None:
+        """The user was added: the conversation is followed from that entry on, or from what is shared of before."""
         if self.join.state is not JoinState.JOINED:
-            self._early.append((conversation_id, seq))
+            self._early.append((conversation_id, seq, shared))
             return
         known = self.catch_up.by_conversation.get(conversation_id)
+        if known is None and shared:
+            self.spawn(self._follow_shared(conversation_id))
+            return
         if known is None:
-            self.catch_up.wake(self.catch_up.add(conversation_id, seq, None, seq - 1))
-        elif known.until_seq is not None and seq > known.until_seq:
-            known.until_seq = None
+            known = self.catch_up.add(conversation_id, seq, None, seq - 1)
             self.catch_up.wake(known)
+        known.rejoined(seq)
+
+    async def _follow_shared(self, conversation_id: UUID) -> None:
+        """Begin where a device that joins anew would begin; without the database, the head check says it again."""
+        with contextlib.suppress(WhisprError):
+            for standing in (await get_standings(self.socket.actor, conversation_id)).conversations:
+                subscription = self.subscribe(standing, None)
+                if subscription is not None:
+                    subscription.rejoined(standing.joined_seq)
+                    self.catch_up.wake(subscription)
 
     def on_user_push(self, push: UserPush) -> None:
         """Everything that is for the user's devices."""
@@ -246,7 +314,7 @@ class ConversationChannel(ConversationEvents):
     def __init__(self, socket: "Socket", join: TopicJoin, conversation_id: UUID) -> None:
         super().__init__(socket, join)
         self.conversation_id = conversation_id
-        self.tracked = False
+        self.tracked: bool | None = None  # whether presence is shared; None: not known yet
         self.catch_up.on_ended = lambda: socket.channel_ended(join)
 
     async def on_join(self, request: Join) -> None:
@@ -258,11 +326,32 @@ class ConversationChannel(ConversationEvents):
         await self.join_with(request, standings)
         if self.closed:
             return
-        self.tracked = True
+        await self.check_presence()
+
+    async def check_presence(self) -> None:
+        """Begin to be present and to see who else is, or stop, as the user's settings and blocks are now."""
+        assert self.conversation_id is not None
         actor = self.socket.actor
-        state = await presences.get().track(self.conversation_id, actor.user_id, actor.device_id, self)
+        shared = await is_presence_shared(actor, self.conversation_id)
+        if self.closed or shared is self.tracked:
+            return
+        self.tracked = shared
+        if shared:
+            state = await presences.get().track(self.conversation_id, actor.user_id, actor.device_id, self)
+        else:
+            presences.get().untrack(self.conversation_id, self)
+            state = EMPTY
         if not self.closed:
             self.catch_up.push_event("presence_state", state)
+
+    def on_sharing_changed(self) -> None:
+        """The user's settings or blocks changed."""
+        if self.tracked is not None:
+            self.spawn(self._check_presence_again())
+
+    async def _check_presence_again(self) -> None:
+        with contextlib.suppress(WhisprError):  # without the database it stays as it is until the next join
+            await self.check_presence()
 
     def on_presence(self, payload: bytes) -> None:
         """Somebody came or went."""

@@ -48,4 +48,4 @@ def django_db_setup(
 
 def _forget_connections() -> None:
     connections.close_all()
-    connection.close_pool()
+    connection.close_pool()  # type: ignore[attr-defined]  # PostgreSQL's own

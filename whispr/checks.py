@@ -16,6 +16,7 @@ from whispr.kernel.auth import SECRET_BYTES_MIN, SYMMETRIC_ALGORITHMS
 from whispr.kernel.jwks import ASYMMETRIC_ALGORITHMS, SCHEMES
 
 SIGNATURE_MODES = ("required", "optional", "off")
+TRACE_MODES = ("off", "sampled", "all")
 # Django's own check (security.W009) asks for 50 characters of a SECRET_KEY.
 SECRET_KEY_CHARS_MIN = 50
 # Missing, they are no matter for `manage.py token` or `makemigrations`, but nothing is served without them.
@@ -26,7 +27,7 @@ Messages = Iterator[CheckMessage]
 
 def check_settings(app_configs: Sequence[AppConfig] | None = None, **kwargs: object) -> list[CheckMessage]:
     """Every message about the settings in force (issue 2 "The skeleton")."""
-    parts: tuple[Callable[[], Messages], ...] = (_servers, _tokens, _jwks, _development, _origins, _signatures)
+    parts: tuple[Callable[[], Messages], ...] = (_servers, _tokens, _jwks, _development, _origins, _signatures, _trace)
     return [message for part in parts for message in part()]
 
 
@@ -208,6 +209,15 @@ def _signatures() -> Messages:
             "WHISPR_SIGNATURES is off: recipients cannot tell which device wrote a message.",
             hint="Set it to required.",
             id="whispr.W012",
+        )
+
+
+def _trace() -> Messages:
+    if settings.WHISPR_TRACE not in TRACE_MODES:
+        yield Error(
+            f"WHISPR_TRACE is {settings.WHISPR_TRACE!r}.",
+            hint="Set it to off, sampled or all.",
+            id="whispr.E010",
         )
 
 

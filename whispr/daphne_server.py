@@ -26,6 +26,8 @@ from zope.interface import implementer  # type: ignore[import-untyped]  # noqa: 
 from whispr.kernel.limits import LIMITS  # noqa: E402
 
 CLOSE_RESTART = 4500
+# A stop is to end within 10 s; whoever does not answer a close by then is cut off.
+CLOSING_SECONDS = 3.0
 # Frames above the limit are refused by our own code; this is the bound of what daphne reads at all.
 FRAME_SLACK_BYTES = 1024
 
@@ -52,8 +54,19 @@ class WriteGate:
         self.open.set()
 
 
+def _stop_listening(port: Any) -> Any:
+    if port is not None:  # one that never listened
+        port.stopListening()
+    return port
+
+
 class WhisprServer(Server):  # type: ignore[misc]  # daphne is not typed
     """daphne's server with back pressure on sockets, and a stop that tells the clients."""
+
+    def listen_success(self, port: Any) -> Any:
+        """Keep the port as the result of its listener, which daphne's own method drops."""
+        super().listen_success(port)
+        return port
 
     async def handle_reply(self, protocol: Any, message: dict[str, Any]) -> None:
         """Pass on what the application sends, as fast as the client takes it."""
@@ -65,18 +78,42 @@ class WhisprServer(Server):  # type: ignore[misc]  # daphne is not typed
                 protocol.transport.unregisterProducer()
                 protocol.transport.registerProducer(gate, True)
             await gate.open.wait()
+            # Autobahn holds what we send to the bound on what we read; a page of history may be larger.
+            bound, protocol.maxMessagePayloadSize = protocol.maxMessagePayloadSize, 0
+            try:
+                await super().handle_reply(protocol, message)  # without a wait inside
+            finally:
+                protocol.maxMessagePayloadSize = bound
+            return
         await super().handle_reply(protocol, message)
 
     def kill_all_applications(self) -> Any:
         """Close every socket with a code that makes its client come back, then end what still runs."""
-        for protocol in list(self.connections):
-            if isinstance(protocol, WebSocketProtocol):
-                with contextlib.suppress(Exception):
-                    protocol.serverClose(code=CLOSE_RESTART)
-        flushed: defer.Deferred[None] = defer.Deferred()
-        asyncio.get_event_loop().call_later(0.2, flushed.callback, None)
+        for listener in self.listeners:  # or they would come back to this process
+            listener.addCallback(_stop_listening)
+        flushed = defer.Deferred.fromFuture(asyncio.ensure_future(self._close_sockets()))
         flushed.addCallback(lambda _: super(WhisprServer, self).kill_all_applications())
         return flushed
+
+    async def _close_sockets(self) -> None:
+        """Close every socket, those still in their handshake among them, and wait for the clients' answers.
+
+        What a client still writes to a process that is gone makes TCP drop the close frame with its code.
+        """
+        deadline = asyncio.get_event_loop().time() + CLOSING_SECONDS
+        while asyncio.get_event_loop().time() < deadline:
+            left = [
+                protocol
+                for protocol, details in self.connections.items()
+                if isinstance(protocol, WebSocketProtocol) and "disconnected" not in details
+            ]
+            if not left:
+                return
+            for protocol in left:
+                if protocol.state == protocol.STATE_OPEN:
+                    with contextlib.suppress(Exception):
+                        protocol.serverClose(code=CLOSE_RESTART)
+            await asyncio.sleep(0.02)
 
 
 def main() -> None:
@@ -93,7 +130,7 @@ def main() -> None:
     place: dict[str, Any] = (
         {"file_descriptor": options.fd} if options.fd is not None else {"host": options.bind, "port": options.port}
     )
-    WhisprServer(
+    server = WhisprServer(
         application=application,
         endpoints=build_endpoint_description_strings(**place),
         http_timeout=60,
@@ -102,9 +139,16 @@ def main() -> None:
         websocket_connect_timeout=LIMITS.handshake_seconds + 1,
         websocket_max_message_size=LIMITS.frame_bytes + FRAME_SLACK_BYTES,
         websocket_max_frame_size=LIMITS.frame_bytes + FRAME_SLACK_BYTES,
-        ready_callable=lambda: asyncio.get_event_loop().create_task(start()),
         server_name="whispr",
-    ).run()
+    )
+
+    def ready() -> None:
+        # A bad frame is answered with its close code (1007, 1009), not by a connection that breaks off.
+        server.ws_factory.setProtocolOptions(failByDrop=False)
+        asyncio.get_event_loop().create_task(start())
+
+    server.ready_callable = ready
+    server.run()
 
 
 if __name__ == "__main__":

@@ -50,6 +50,9 @@ def requests_section() -> str:
     """A table of fields for each request that both transports, or the socket alone, take."""
     kinds = (
         requests.SendMessage,
+        requests.EditMessage,
+        requests.DeleteMessage,
+        requests.React,
         requests.Acks,
         requests.Ack,
         requests.Typing,
@@ -65,12 +68,16 @@ def events_section() -> str:
     """A table of fields for each value that the server sends."""
     kinds = (
         events.Entry,
+        events.MessageView,
+        events.EditReference,
+        events.ReactionView,
         events.Receipt,
         events.SendOutcome,
         events.ConversationView,
         events.MemberView,
         events.MemberReceipt,
         events.DeliveryView,
+        events.ErasureView,
     )
     return _structs(kinds, with_default=False)
 

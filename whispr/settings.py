@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 import environ
 
-from whispr.embedded.runfile import apply_to_environment
+from whispr.embedded.runfile import apply_to_environment, data_directory
 from whispr.kernel.limits import LIMITS
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -143,9 +143,16 @@ WHISPR_ALLOWED_ORIGINS = env.list("WHISPR_ALLOWED_ORIGINS", default=[])
 WHISPR_DEV_LOGIN = env.bool("WHISPR_DEV_LOGIN", default=False)
 WHISPR_SIGNATURES = env.str("WHISPR_SIGNATURES", default="required")
 
+# --- Media (the built-in store): a directory that all processes share ---
+WHISPR_MEDIA_DIR = Path(env.str("WHISPR_MEDIA_DIR", default=str(data_directory(os.environ) / "media")))
+
 # --- The process ---
 WHISPR_COMMIT_LANES = env.int("WHISPR_COMMIT_LANES", default=1)
 WHISPR_METRICS_PORT = env.int("WHISPR_METRICS_PORT", default=0)
+# Which messages' steps are kept for `messages/{id}/trace`: off, sampled (1 in 256), all.
+WHISPR_TRACE = env.str("WHISPR_TRACE", default="sampled")
+# Whether each entry's hash covers the one before, so that a client can prove that nothing was left out.
+WHISPR_HASH_CHAIN = env.bool("WHISPR_HASH_CHAIN", default=False)
 
 # --- REST (PROTOCOL.md §3) ---
 REST_FRAMEWORK = {

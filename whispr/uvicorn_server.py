@@ -116,6 +116,7 @@ def main() -> None:
         host=options.host,
         port=options.port,
         fd=options.fd,
+        log_level=options.log_level,
         **settings(options.forwarded_allow_ips),
     )
 

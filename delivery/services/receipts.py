@@ -79,6 +79,11 @@ def list_ack_places(acks: Acks) -> list[tuple[UUID, int]] | None:
     return [(acks.conversation_id, acks.up_to)]
 
 
+async def list_message_places(actor: Actor, acks: Acks) -> list[tuple[UUID, int]]:
+    """What an acknowledgement by message ids comes to; ids that are unknown or foreign are ignored: they say nothing."""
+    return await database.run(list_places, actor.user_id, acks.message_ids or [])
+
+
 async def receipts_record(actor: Actor, acks: Acks, *, read: bool, origin: object | None = None) -> None:
     """Record an acknowledgement in any of its three forms (PROTOCOL.md §2 `message_received`, `message_read`, §3
     `acks`).
@@ -88,7 +93,7 @@ async def receipts_record(actor: Actor, acks: Acks, *, read: bool, origin: objec
     """
     places = list_ack_places(acks)
     if places is None:
-        places = await database.run(list_places, actor.user_id, acks.message_ids or [])
+        places = await list_message_places(actor, acks)
     futures = [receipt_submit(actor, conversation, up_to, read=read, origin=origin) for conversation, up_to in places]
     if not futures:
         return

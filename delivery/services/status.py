@@ -2,15 +2,18 @@
 
 from uuid import UUID
 
-from delivery.store.status import list_delivery
-from messaging.events import Actor, DeliveryView
+from delivery.store.status import get_erasure, list_delivery
+from messaging.events import Actor, DeliveryView, ErasureView
 from whispr.kernel.database import run
 from whispr.kernel.errors import NotFound
 
 
-async def get_delivery(actor: Actor, message_id: UUID) -> list[DeliveryView]:
-    """The status at each recipient of a message of the actor. Raises NotFound for anybody else's."""
+async def get_delivery(actor: Actor, message_id: UUID) -> tuple[list[DeliveryView], ErasureView | None]:
+    """The status at each recipient of a message of the actor, and where it is deleted or expired, its erasure.
+
+    Raises NotFound for anybody else's.
+    """
     recipients = await run(list_delivery, actor.user_id, message_id)
     if recipients is None:
         raise NotFound
-    return recipients
+    return recipients, await run(get_erasure, message_id)

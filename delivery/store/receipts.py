@@ -1,8 +1,9 @@
 """Writing receipts: watermarks, statuses and device cursors of a whole batch in one transaction (PROTOCOL.md §4.5).
 
 Nothing goes backwards: each number is raised, never set. Read implies delivered. A read that may not be told (the
-reader's
-setting) moves the private watermark only: no other row learns of it.
+reader's setting, or the conversation's) moves the private watermark only: no other row learns of it. A sender who does
+not tell does not learn either: then or, when told again, afterwards. Nor do two between whom a block stands, and what
+a block withheld is delivered to nobody.
 """
 
 from collections import defaultdict
@@ -17,6 +18,8 @@ import psycopg
 from django.db import connection, transaction
 
 from messaging.events import Receipt
+from messaging.store.blocks import HUSHED
+from messaging.store.privacy import TELLS
 from whispr.kernel.batch import BUSY, Busy
 from whispr.kernel.errors import AckAboveHead, NotFound
 
@@ -46,9 +49,11 @@ class Recorded(msgspec.Struct, frozen=True):
     updates: tuple[AddressedReceipt, ...] = ()
 
 
-_LOCK = """
+_LOCK = f"""
 SELECT b.conversation_id, b.user_id, b.delivered_seq, b.read_seq, b.public_read_seq,
-       coalesce(b.left_seq, c.last_seq), coalesce(s.read_receipts, true), clock_timestamp()
+       coalesce(b.left_seq, c.last_seq), {TELLS}, clock_timestamp(), {HUSHED},
+       (SELECT e.seq FROM messages e WHERE e.conversation_id = b.conversation_id AND e.ttl_after_read IS NOT NULL
+        LIMIT 1) IS NOT NULL
 FROM unnest(%b::uuid[], %b::uuid[]) AS w(conversation_id, user_id)
 JOIN members b ON b.conversation_id = w.conversation_id AND b.user_id = w.user_id
 JOIN conversations c ON c.id = b.conversation_id
@@ -60,7 +65,9 @@ WITH moved AS (
     SELECT * FROM unnest(%b::uuid[], %b::uuid[], %b::bigint[], %b::bigint[], %b::bigint[], %b::bigint[], %b::bigint[])
     AS f(conversation_id, user_id, from_seq, old_read_seq, delivered_seq, read_seq, public_read_seq)
 ), watermarks AS (
-    UPDATE members b SET delivered_seq = f.delivered_seq, read_seq = f.read_seq, public_read_seq = f.public_read_seq
+    UPDATE members b SET delivered_seq = f.delivered_seq, read_seq = f.read_seq, public_read_seq = f.public_read_seq,
+        untold = CASE WHEN f.read_seq > f.old_read_seq AND f.read_seq > f.public_read_seq
+            THEN b.untold + int8multirange(int8range(f.old_read_seq + 1, f.read_seq + 1)) ELSE b.untold END
     FROM moved f WHERE b.conversation_id = f.conversation_id AND b.user_id = f.user_id
 ), cursors AS (
     INSERT INTO device_cursors AS d (device_id, conversation_id, acked_seq)
@@ -70,12 +77,35 @@ WITH moved AS (
 )
 UPDATE delivery_statuses s SET
     delivered_at = coalesce(s.delivered_at, %b),
-    read_at = CASE WHEN m.seq <= f.public_read_seq AND m.seq > f.old_read_seq
+    read_at = CASE WHEN m.seq <= f.public_read_seq AND m.seq > f.old_read_seq AND coalesce(u.read_receipts, true)
               THEN coalesce(s.read_at, greatest(%b, s.delivered_at)) ELSE s.read_at END
-FROM moved f JOIN messages m ON m.conversation_id = f.conversation_id AND m.seq > f.from_seq AND m.seq <=
-f.delivered_seq
+FROM moved f
+JOIN messages m ON m.conversation_id = f.conversation_id AND m.seq > f.from_seq AND m.seq <= f.delivered_seq
+    AND NOT m.withheld
+LEFT JOIN user_settings u ON u.user_id = m.sender_id
 WHERE s.message_id = m.id AND s.user_id = f.user_id
-RETURNING f.conversation_id, f.user_id, m.sender_id, m.seq, m.id"""
+RETURNING f.conversation_id, f.user_id, m.sender_id, m.seq, m.id, coalesce(u.read_receipts, true)"""
+
+
+# The ephemerals whose time begins with this reading, of others and visible to the reader. An index of its own holds
+# the few there are; the rows are locked first, so that an edit or a reaction that is being appended to one comes wholly
+# before or after.
+_FROM_READING = """
+SELECT m.id FROM unnest(%b::uuid[], %b::uuid[], %b::bigint[], %b::bigint[]) AS f(conversation_id, user_id, old, new)
+JOIN members b ON b.conversation_id = f.conversation_id AND b.user_id = f.user_id
+JOIN messages m ON m.conversation_id = f.conversation_id AND m.seq > f.old AND m.seq <= f.new
+WHERE m.ttl_after_read IS NOT NULL AND m.sender_id <> f.user_id AND NOT m.is_deleted AND NOT m.withheld
+AND (m.seq >= b.joined_seq OR EXISTS (
+    SELECT 1 FROM member_spans s WHERE s.conversation_id = m.conversation_id AND s.user_id = b.user_id
+    AND m.seq BETWEEN s.from_seq AND s.to_seq))
+ORDER BY m.id FOR NO KEY UPDATE OF m"""
+_START = """
+UPDATE messages SET expires_at = least(expires_at, %b::timestamptz + make_interval(secs => ttl_after_read)),
+    ttl_after_read = NULL
+WHERE id = ANY(%b::uuid[]) AND ttl_after_read IS NOT NULL RETURNING id, expires_at"""
+_START_CHANGES = """
+UPDATE messages m SET expires_at = f.expires_at FROM unnest(%b::uuid[], %b::timestamptz[]) AS f(id, expires_at)
+WHERE m.target_id = f.id"""
 
 
 @dataclass(slots=True)
@@ -90,11 +120,13 @@ class _Reader:
     head: int
     tells: bool
     now: datetime
+    hushed: bool  # a block stands between the two of a direct conversation: neither learns of the other
+    has_waiting: bool  # the conversation has ephemerals whose time begins with their reading
     new_delivered: int = 0
     new_read: int = 0
     first: int | None = None  # the index of its first item in the batch
     origin: object | None = None
-    touched: list[tuple[UUID, int, UUID]] = field(default_factory=list)  # (sender, seq, message)
+    touched: list[tuple[UUID, int, UUID, bool]] = field(default_factory=list)  # (sender, seq, message, may learn)
 
     def take(self, item: NewReceipt, index: int) -> None:
         self.new_delivered = max(self.new_delivered, self.delivered_seq, item.up_to)
@@ -107,7 +139,7 @@ class _Reader:
     def new_public_read(self) -> int:
         return (
             max(self.public_read_seq, self.new_read)
-            if self.tells and self.new_read > self.read_seq
+            if self.tells and not self.hushed and self.new_read > self.read_seq
             else self.public_read_seq
         )
 
@@ -118,6 +150,8 @@ class _Reader:
     def columns(self) -> tuple[Any, ...]:
         told = self.new_public_read > self.public_read_seq
         start = self.read_seq if told else self.delivered_seq  # read_seq ≤ delivered_seq
+        if self.hushed:
+            start = self.new_delivered  # no message's status changes
         return (
             self.conversation_id,
             self.user_id,
@@ -132,10 +166,11 @@ class _Reader:
         found: list[AddressedReceipt] = []
         delivered: dict[UUID, list[UUID]] = defaultdict(list)
         read: dict[UUID, list[UUID]] = defaultdict(list)
-        for sender, seq, message_id in sorted(self.touched, key=lambda row: row[1]):
+        for sender, seq, message_id, may_learn in sorted(self.touched, key=lambda row: row[1]):
             if seq > self.delivered_seq:
                 delivered[sender].append(message_id)
-            if self.read_seq < seq <= self.new_public_read:  # what was read while it was not told stays untold
+            # What was read while it was not told stays untold; who does not tell does not learn.
+            if may_learn and self.read_seq < seq <= self.new_public_read:
                 read[sender].append(message_id)
         for sender, ids in delivered.items():
             found.append(self._addressed(sender, "delivered", ids, self.new_delivered))
@@ -178,6 +213,7 @@ def receipts_write(items: Sequence[NewReceipt], patient: bool = True) -> list[Re
         moved = [reader for reader in readers.values() if reader.moved]
         if moved or cursors:
             _write(cursor, moved, cursors, readers)
+        _start_expiry(cursor, [reader for reader in moved if reader.has_waiting and reader.new_read > reader.read_seq])
         cursor.close()
     for reader in moved:
         if reader.first is not None:
@@ -219,8 +255,24 @@ def _write(
         prepare=True,
         binary=True,
     )
-    for conversation_id, user_id, sender_id, seq, message_id in cursor:
-        readers[(conversation_id, user_id)].touched.append((sender_id, seq, message_id))
+    for conversation_id, user_id, sender_id, seq, message_id, may_learn in cursor:
+        readers[(conversation_id, user_id)].touched.append((sender_id, seq, message_id, may_learn))
+
+
+def _start_expiry(cursor: psycopg.Cursor[Any], readers: list[_Reader]) -> None:
+    """Start the time of ephemerals that run from their reading: the first recipient's counts (PROTOCOL.md §7).
+
+    Nobody is told but by the `message_expired` entry in the end: an expiry of its own would tell who read when.
+    """
+    if not readers:
+        return
+    rows = [(reader.conversation_id, reader.user_id, reader.read_seq, reader.new_read) for reader in readers]
+    cursor.execute(_FROM_READING, tuple(map(list, zip(*rows, strict=True))), prepare=True, binary=True)
+    ids = [row[0] for row in cursor]
+    if ids:
+        cursor.execute(_START, (readers[0].now, ids), prepare=True, binary=True)
+        started = cursor.fetchall()
+        cursor.execute(_START_CHANGES, tuple(map(list, zip(*started, strict=True))), prepare=True)
 
 
 def list_places(user_id: UUID, message_ids: Sequence[UUID]) -> list[tuple[UUID, int]]:

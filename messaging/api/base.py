@@ -107,6 +107,14 @@ def id_of(request: HttpRequest, name: str) -> UUID | None:
     return UUID(text)
 
 
+def flag_of(request: HttpRequest, name: str) -> bool:
+    """A `true` or `false` of the query; false where it is absent. Raises BadRequest for anything else."""
+    text = request.query_params.get(name)
+    if text not in (None, "true", "false"):
+        raise BadRequest(f"{name} must be true or false.")
+    return text == "true"
+
+
 def _integer(request: HttpRequest, name: str) -> int | None:
     text = request.query_params.get(name)
     if text is None:

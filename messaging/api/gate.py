@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from messaging.api.problem import CONTENT_TYPE, BodyTooSlow, headers_of, problem_of
+from messaging.api.uploads import SCOPE_KEY, ClientGone, Uploads
 from whispr.kernel.errors import BadRequest, Overloaded, Timeout, TooLarge, WhisprError
 from whispr.kernel.limits import LIMITS
 
@@ -26,10 +27,6 @@ log = logging.getLogger(__name__)
 ANSWER_SECONDS = LIMITS.request_seconds + 0.5
 # 128 KiB within 5 s are 26 KB/s: slower than that is a phone without a network, or an attack.
 BODY_SECONDS = 5.0
-
-
-class _Gone(Exception):
-    """The client went away before its request was complete."""
 
 
 class RequestGate:
@@ -51,6 +48,7 @@ class RequestGate:
         self._answer_seconds = answer_seconds
         self._running_max = running_max
         self.running = 0
+        self._uploads = Uploads()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request, or pass on what is not HTTP."""
@@ -62,19 +60,37 @@ class RequestGate:
             return
         self.running += 1
         try:
-            try:
-                async with asyncio.timeout(self._body_seconds):
-                    body = await self._read(scope, receive)
-            except TimeoutError:
-                await _refuse(send, BodyTooSlow())
-            except WhisprError as error:
-                await _refuse(send, error)
+            if self._uploads.is_upload(scope):
+                await self._serve_upload(scope, receive, send)
             else:
-                await self._serve(scope, body, receive, send)
-        except _Gone:
+                await self._serve_body(scope, receive, send)
+        except ClientGone:
             pass
         finally:
             self.running -= 1
+
+    async def _serve_body(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            async with asyncio.timeout(self._body_seconds):
+                body = await self._read(scope, receive)
+        except TimeoutError:
+            await _refuse(send, BodyTooSlow())
+        except WhisprError as error:
+            await _refuse(send, error)
+        else:
+            await self._serve(scope, body, receive, send)
+
+    async def _serve_upload(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The one route whose body is large: it is on the disk when the application is asked, which finds it there."""
+        try:
+            incoming = await self._uploads.take(scope, receive)
+        except WhisprError as error:
+            await _refuse(send, error)
+            return
+        try:
+            await self._serve({**scope, SCOPE_KEY: incoming}, b"", receive, send)
+        finally:
+            await incoming.abort()
 
     async def _read(self, scope: Scope, receive: Receive) -> bytes:
         """The whole body. Raises TooLarge, by the header before anything is read, or as soon as more has come."""
@@ -89,7 +105,7 @@ class RequestGate:
         while more:
             message = await receive()
             if message["type"] == "http.disconnect":
-                raise _Gone
+                raise ClientGone
             body += message.get("body", b"")
             more = message.get("more_body", False)
             if len(body) > self._body_bytes:

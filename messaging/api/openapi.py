@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import msgspec
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
+from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
 
 from messaging.api.problem import CONTENT_TYPE, Problem
@@ -16,6 +17,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 Json = dict[str, Any]
 _types: set[type] = {Problem}
 _bodies_optional: set[str] = set()
+_OCTETS = "application/octet-stream"
 _TEMPLATE = "#/components/schemas/{name}"
 
 # What any route may answer, and what those with a body may answer too.
@@ -44,11 +46,12 @@ def operation(
     body_optional: bool = False,
     errors: Iterable[int] = (),
     query: Iterable[OpenApiParameter] = (),
+    headers: Iterable[OpenApiParameter] = (),
     tag: str,
     public: bool = False,
 ) -> Callable[[F], F]:
-    """Describe a view's method: its answers by status (None: without a body), its body, the errors beyond the usual
-    ones.
+    """Describe a view's method: its answers by status (None: without a body; bytes: as they are), its body, the errors
+    beyond the usual ones.
 
     The method's docstring is the description.
     """
@@ -63,6 +66,9 @@ def operation(
     responses: dict[Any, OpenApiResponse] = {}
     for status, kind in answers.items():
         description = HTTPStatus(status).phrase
+        if kind is bytes:
+            responses[(status, _OCTETS)] = OpenApiResponse(OpenApiTypes.BINARY, description)
+            continue
         responses[status] = OpenApiResponse(_ref(kind) if kind is not None else None, description)
     for status in sorted(codes):
         responses[(status, CONTENT_TYPE)] = OpenApiResponse(_ref(Problem), _TITLES[status])
@@ -70,11 +76,17 @@ def operation(
         operation_id=operation_id,
         summary=summary,
         tags=[tag],
-        request=None if body is None else {"application/json": _ref(body)},
+        request=_body_of(body),
         responses=responses,
-        parameters=query,
+        parameters=[*query, *headers],
         auth=[] if public else None,
     )
+
+
+def _body_of(kind: type | None) -> Any:
+    if kind is None:
+        return None
+    return {_OCTETS: OpenApiTypes.BINARY} if kind is bytes else {"application/json": _ref(kind)}
 
 
 def limit_parameter() -> OpenApiParameter:
@@ -96,6 +108,22 @@ def seq_parameter(name: str, minimum: int, description: str) -> OpenApiParameter
 def id_parameter(name: str, description: str) -> OpenApiParameter:
     """A UUID in the query."""
     return OpenApiParameter(name, {"type": "string", "format": "uuid"}, description=description)
+
+
+def flag_parameter(name: str, description: str) -> OpenApiParameter:
+    """A yes or no in the query."""
+    return OpenApiParameter(name, {"type": "boolean", "default": False}, description=description)
+
+
+def text_parameter(name: str, description: str, *, required: bool = False) -> OpenApiParameter:
+    """A text in the query."""
+    return OpenApiParameter(name, {"type": "string"}, description=description, required=required)
+
+
+def if_match_parameter() -> OpenApiParameter:
+    """The header `If-Match`."""
+    description = "The message's ETag: `edit_conflict` where it was edited since."
+    return OpenApiParameter("If-Match", {"type": "string"}, OpenApiParameter.HEADER, description=description)
 
 
 def _ref(kind: type) -> Json:

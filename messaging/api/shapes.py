@@ -6,8 +6,8 @@ from uuid import UUID
 import msgspec
 
 from messaging.devices import DeviceView
-from messaging.events import ConversationView, DeliveryView, MemberReceipt, MemberView
-from messaging.requests import Request
+from messaging.events import BlockedUser, ConversationView, DeliveryCounts, DeliveryView, ErasureView, MemberReceipt, MemberView, ReactionView
+from messaging.requests import ClientRandom, Request
 from messaging.services.dev_login import DevPersonView
 from whispr.kernel.limits import LIMITS
 
@@ -28,6 +28,14 @@ class UpdateConversation(Request, frozen=True):
     """`PATCH conversations/{id}`: a key of `settings` replaces, null removes."""
 
     settings: dict[str, Any]
+
+
+class AddReaction(Request, frozen=True):
+    """`POST messages/{id}/reactions`; without `clientRandom` the server draws one, and cannot be signed for."""
+
+    emoji: str
+    client_random: ClientRandom | None = None
+    signature: str | None = None
 
 
 class DevLogin(Request, frozen=True):
@@ -52,6 +60,13 @@ class ConversationList(_Answer, frozen=True):
     next: UUID | None = None
 
 
+class BlockList(_Answer, frozen=True):
+    """A page; with `next` there is another one, at `?cursor=<next>`."""
+
+    blocks: list[BlockedUser]
+    next: UUID | None = None
+
+
 class MemberList(_Answer, frozen=True):
     """All current members."""
 
@@ -69,6 +84,20 @@ class DeliveryList(_Answer, frozen=True):
 
     message_id: UUID
     recipients: list[DeliveryView]
+    counts: DeliveryCounts
+    erasure: ErasureView | None = None  # of a message that was deleted for everyone or expired
+
+
+class Deleted(_Answer, frozen=True):
+    """The message that is deleted now, or was before."""
+
+    message_id: UUID
+
+
+class ReactionList(_Answer, frozen=True):
+    """The reactions to one message, in the order in which they began."""
+
+    reactions: list[ReactionView]
 
 
 class DeviceList(_Answer, frozen=True):

@@ -46,7 +46,7 @@ def publish_conversation_push(conversation_id: UUID, event: str, payload: bytes,
 
 
 def publish_user_event(
-    user_id: UUID, kind: Literal["revoked", "settings", "device_key", "opened"], payload: dict[str, Any]
+    user_id: UUID, kind: Literal["revoked", "settings", "device_key", "opened", "blocks"], payload: dict[str, Any]
 ) -> None:
     """Tell every process that something of a user changed: a device was revoked, settings or a device's key changed."""
     _publish([UserChange(user_id, kind, msgspec.json.encode(payload))])

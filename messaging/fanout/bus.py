@@ -15,8 +15,9 @@ from typing import Any
 
 from channels.layers import get_channel_layer
 
+from messaging.fanout import trace
 from messaging.fanout.hub import hub
-from messaging.fanout.news import News, pack, unpack
+from messaging.fanout.news import EncodedEntry, News, pack, unpack
 from messaging.store.entries import list_heads, list_joined_since
 from whispr.kernel import database, telemetry
 from whispr.kernel.errors import WhisprError
@@ -74,6 +75,10 @@ class Bus:
                 async with asyncio.timeout(LIMITS.redis_timeout_ms / 1000):
                     await self._layer().group_send(GROUP, {"type": "news", "from": self.origin, "news": pack(batch)})
                 telemetry.bus_up.set(1)
+                if trace.every:
+                    for one in batch:
+                        if isinstance(one, EncodedEntry):
+                            trace.record_entry(one.payload, "published")
             except Exception as error:  # whatever Redis or the layer say, the log has it
                 telemetry.bus_dropped.inc()
                 telemetry.bus_up.set(0)
@@ -142,9 +147,9 @@ class Bus:
                 if feed is not None and feed.head is not None and feed.head < head:
                     feed.repair(head, "head_check")
         if hub.listeners:
-            for user_id, conversation_id, seq in await database.run(list_joined_since, JOINED_WINDOW_SECONDS):
+            for user_id, conversation_id, seq, shared in await database.run(list_joined_since, JOINED_WINDOW_SECONDS):
                 for listener in tuple(hub.listeners.get(user_id, ())):
-                    listener.on_joined_conversation(conversation_id, seq)
+                    listener.on_joined_conversation(conversation_id, seq, shared)
 
     @staticmethod
     def _layer() -> Any:

@@ -47,8 +47,8 @@ class Listener(Protocol):
     def on_user_change(self, change: UserChange) -> None:
         """Something of the user changed: a device was revoked, a setting was set."""
 
-    def on_joined_conversation(self, conversation_id: UUID, seq: int) -> None:
-        """The user became a member at `seq`."""
+    def on_joined_conversation(self, conversation_id: UUID, seq: int, shared: bool = False) -> None:
+        """The user became a member at `seq`; `shared`: and may see what was before."""
 
 
 class Feed:
@@ -201,7 +201,8 @@ class Hub:
             if metadata.get("event") in ("member_added", "conversation_created"):
                 for user_id in metadata.get("userIds", ()):
                     for listener in tuple(self.listeners.get(UUID(user_id), ())):
-                        listener.on_joined_conversation(entry.conversation_id, entry.seq)
+                        shared = metadata.get("sharedHistory") is True
+                        listener.on_joined_conversation(entry.conversation_id, entry.seq, shared)
         feed = self.feeds.get(entry.conversation_id)
         if feed is not None:
             feed.offer(entry)

@@ -6,7 +6,7 @@ from uuid import UUID
 
 import msgspec
 
-from messaging.events import Entry
+from messaging.events import BlankEntry, Entry, WithheldEntry
 from messaging.phoenix import Version, join_envelope, push_tail
 
 _NO_UUID = b""
@@ -15,13 +15,29 @@ _NO_UUID = b""
 class EncodedEntry:
     """A log entry with its wire forms, each made at most once and shared by all sockets."""
 
-    __slots__ = ("_binary", "_tail_v1", "_tail_v2", "conversation_id", "payload", "seq", "type")
+    __slots__ = (
+        "_binary",
+        "_blank",
+        "_tail_v1",
+        "_tail_v2",
+        "conversation_id",
+        "is_blank",
+        "payload",
+        "seq",
+        "type",
+        "withheld_by",
+    )
 
-    def __init__(self, conversation_id: UUID, seq: int, type: str, payload: bytes) -> None:
+    def __init__(
+        self, conversation_id: UUID, seq: int, type: str, payload: bytes, withheld_by: UUID | None = None
+    ) -> None:
         self.conversation_id = conversation_id
         self.seq = seq
         self.type = type
         self.payload = payload  # the JSON of `new_message`
+        self.withheld_by = withheld_by  # the sender, where nobody else may see it
+        self.is_blank = False  # stands for a withheld entry
+        self._blank: EncodedEntry | None = None
         self._tail_v1: str | None = None
         self._tail_v2: str | None = None
         self._binary: bytes | None = None
@@ -29,7 +45,16 @@ class EncodedEntry:
     @classmethod
     def of(cls, entry: Entry) -> "EncodedEntry":
         """The encoded form of an entry, as it is now."""
-        return cls(entry.conversation_id, entry.seq, entry.type, msgspec.json.encode(entry))
+        withheld_by = entry.sender_id if isinstance(entry, WithheldEntry) else None
+        encoded = cls(entry.conversation_id, entry.seq, entry.type, msgspec.json.encode(entry), withheld_by)
+        encoded.is_blank = isinstance(entry, BlankEntry)
+        return encoded
+
+    def blank(self) -> "EncodedEntry":
+        """What all but its sender get of a withheld entry (BlankEntry)."""
+        if self._blank is None:
+            self._blank = EncodedEntry.of(BlankEntry.of(msgspec.json.decode(self.payload, type=Entry)))
+        return self._blank
 
     def tail(self, version: Version) -> str:
         """The end of a text frame, to which a socket prepends its head."""
@@ -103,6 +128,9 @@ def pack(news: Sequence[News]) -> list[list[Any]]:
 def _pack_one(one: News) -> list[Any]:
     match one:
         case EncodedEntry():
+            if one.withheld_by is not None:
+                # A kind of its own: a process that does not know of it leaves it out, and does not pass it on.
+                return ["w", one.conversation_id.bytes, one.seq, one.type, one.payload, one.withheld_by.bytes]
             return ["e", one.conversation_id.bytes, one.seq, one.type, one.payload]
         case UserPush():
             conversation = _NO_UUID if one.conversation_id is None else one.conversation_id.bytes
@@ -121,6 +149,8 @@ def unpack(packed: Sequence[Sequence[Any]]) -> list[News]:
     for kind, *rest in packed:
         if kind == "e":
             news.append(EncodedEntry(UUID(bytes=rest[0]), rest[1], rest[2], rest[3]))
+        elif kind == "w":
+            news.append(EncodedEntry(UUID(bytes=rest[0]), rest[1], rest[2], rest[3], UUID(bytes=rest[4])))
         elif kind == "u":
             conversation = UUID(bytes=rest[3]) if rest[3] else None
             news.append(UserPush(UUID(bytes=rest[0]), rest[1], rest[2], conversation))

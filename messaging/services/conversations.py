@@ -30,6 +30,7 @@ async def conversation_create(actor: Actor, request: CreateConversation) -> tupl
         raise BadRequest("A direct conversation has two members.")
     if len(members) > LIMITS.members_per_conversation:
         raise BadRequest(f"A conversation has at most {LIMITS.members_per_conversation} members.")
+    _check_settings(request.settings)
     settings = encode_metadata(request.settings, "settings", LIMITS.conversation_settings_bytes)
     created = await run(store.conversation_create, actor.user_id, request.type, members, settings, request.id)
     publish_entries(created.entries)
@@ -53,6 +54,7 @@ async def conversation_update(actor: Actor, conversation_id: UUID, settings: dic
 
     Raises NotFound, Forbidden, BadRequest, TooLarge as `store.conversation_update` does.
     """
+    _check_settings(settings)
     encode_metadata(settings, "settings", LIMITS.conversation_settings_bytes)  # refused before any lock is taken
     view, entries = await run(store.conversation_update, actor.user_id, conversation_id, settings)
     publish_entries(entries)
@@ -62,3 +64,20 @@ async def conversation_update(actor: Actor, conversation_id: UUID, settings: dic
 async def conversation_delete(actor: Actor, conversation_id: UUID) -> None:
     """Delete a group of the caller: everybody is removed. Raises NotFound, Forbidden."""
     publish_entries(await run(store.conversation_delete, actor.user_id, conversation_id))
+
+
+# Settings that the server itself acts on; the others are the clients' own. `readReceipts` false: nobody tells what they
+# read here (true overrides nobody's own setting). `sharedHistory` true: who is added from then on sees what was before.
+# `ttl`: the seconds after which every message expires that brings no ttl of its own.
+_SWITCHES = ("readReceipts", "sharedHistory")
+
+
+def _check_settings(settings: dict[str, Any]) -> None:
+    for name in _SWITCHES:
+        if not isinstance(settings.get(name), bool | None):
+            raise BadRequest(f"settings.{name} must be true or false.")
+    ttl = settings.get("ttl")
+    if ttl is None:
+        return
+    if type(ttl) is not int or not LIMITS.ttl_min_seconds <= ttl <= LIMITS.ttl_max_seconds:
+        raise BadRequest(f"settings.ttl must be {LIMITS.ttl_min_seconds} to {LIMITS.ttl_max_seconds} seconds.")

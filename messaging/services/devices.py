@@ -3,10 +3,11 @@
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 from uuid import UUID
 
+import msgspec
 from nacl import bindings, exceptions
 
 from messaging.devices import (
@@ -34,6 +35,8 @@ ADMISSION_SECONDS = 4.0
 ADMISSIONS_MAX = 10_000
 # Revoked devices that a list still shows, for the user to recognise what was cut off.
 REVOKED_SHOWN_MAX = 50
+# Devices that expire in one transaction: 10,000 cursors each are deleted with them at most.
+EXPIRE_CHUNK = 50
 # Any scalar: the product is zero exactly for the points of low order that RFC 7748 §6.1 warns of.
 _SCALAR = bytes([8] + [0] * 30 + [64])
 
@@ -103,9 +106,32 @@ async def device_states(device_ids: Sequence[UUID]) -> dict[UUID, DeviceState]:
     return await database.run(store.list_device_states, device_ids)
 
 
+async def devices_seen(seen: Mapping[UUID, float]) -> None:
+    """Note when devices whose sockets closed were last there: so many seconds ago."""
+    await database.run(store.devices_seen, seen)
+
+
+async def devices_expire() -> int:
+    """Forget what devices acknowledged that were away for LIMITS.device_retention_days; how many devices.
+
+    For a daily task; a device that comes back before it ran is treated the same.
+    """
+    total = 0
+    while expired := await database.run(store.devices_expire, EXPIRE_CHUNK):
+        total += expired
+        if expired < EXPIRE_CHUNK:
+            break
+    return total
+
+
 async def devices_list(actor: Actor) -> tuple[DeviceView, ...]:
-    """The actor's devices: all live ones, oldest first, then the last revoked."""
-    return await database.run(store.list_devices, actor.user_id, REVOKED_SHOWN_MAX)
+    """The actor's devices: all live ones, oldest first, then the last revoked; `current` is the one that asks."""
+    found = await database.run(store.list_devices, actor.user_id, REVOKED_SHOWN_MAX)
+    return tuple(_marked(device, actor) for device in found)
+
+
+def _marked(device: DeviceView, actor: Actor) -> DeviceView:
+    return msgspec.structs.replace(device, current=device.id == actor.device_id)
 
 
 async def device_get(actor: Actor, device_id: UUID) -> DeviceView:
@@ -113,7 +139,7 @@ async def device_get(actor: Actor, device_id: UUID) -> DeviceView:
     device = await database.run(store.get_device, device_id)
     if device is None or device.user_id != actor.user_id:
         raise NotFound()
-    return device
+    return _marked(device, actor)
 
 
 async def device_register(actor: Actor, request: RegisterDevice) -> tuple[DeviceView, bool]:
@@ -167,7 +193,7 @@ async def _device_change(actor: Actor, device_id: UUID, change: DeviceChange) ->
         raise Forbidden("This device was revoked.")
     if new_public_key:
         _key_changed(actor.user_id, device_id)
-    return after
+    return _marked(after, actor)
 
 
 def _key_changed(user_id: UUID, device_id: UUID) -> None:
@@ -203,10 +229,13 @@ async def user_settings_get(actor: Actor) -> UserSettingsView:
 
 async def user_settings_update(actor: Actor, request: UpdateSettings) -> UserSettingsView:
     """`PATCH settings`: what is absent stays; the user's own devices are told (`personal_update`, kind `settings`)."""
-    if request.read_receipts is None:
+    if request.read_receipts is None and request.share_last_seen is None:
         return await user_settings_get(actor)
-    after = await database.run(store.user_settings_update, actor.user_id, request.read_receipts)
-    publish_user_event(actor.user_id, "settings", {"readReceipts": after.read_receipts})
+    after, changed = await database.run(
+        store.user_settings_update, actor.user_id, request.read_receipts, request.share_last_seen
+    )
+    if changed:
+        publish_user_event(actor.user_id, "settings", msgspec.to_builtins(after))
     return after
 
 

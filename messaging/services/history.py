@@ -4,7 +4,7 @@ from uuid import UUID
 
 import msgspec
 
-from messaging.events import Actor, Entry
+from messaging.events import Actor, MessageView
 from messaging.requests import History
 from messaging.store.entries import get_entry, list_history
 from whispr.kernel import database
@@ -13,9 +13,10 @@ from whispr.kernel.limits import LIMITS
 
 
 class HistoryPage(msgspec.Struct, frozen=True, rename="camel"):
-    """Entries in ascending seq; `has_more` says whether there are more in the direction that was asked for."""
+    """Entries as they are now, in ascending seq; `has_more` says whether there are more in the direction that was asked
+    for."""
 
-    messages: list[Entry]
+    messages: list[MessageView]
     has_more: bool
 
 
@@ -38,8 +39,8 @@ async def get_history(actor: Actor, request: History) -> HistoryPage:
     return HistoryPage(entries[:limit] if request.after is not None else entries[1:], has_more=True)
 
 
-async def get_message(actor: Actor, message_id: UUID) -> Entry:
-    """One entry. Raises NotFound where it is absent or not the actor's to see."""
+async def get_message(actor: Actor, message_id: UUID) -> MessageView:
+    """One entry as it is now. Raises NotFound where it is absent, not the actor's to see, or hidden by the actor."""
     entry = await database.run(get_entry, actor.user_id, message_id)
     if entry is None:
         raise NotFound()

@@ -2,18 +2,34 @@
 
 from uuid import UUID
 
+import msgspec
+
 from messaging.events import Actor, MemberReceipt, MemberView
 from messaging.fanout import publish_entries
+from messaging.presence.online import onlines
 from messaging.store import members as store
+from messaging.store.sharing import list_last_seen
 from whispr.kernel.database import run
 from whispr.kernel.errors import BadRequest
 from whispr.kernel.limits import LIMITS
 
 
 async def list_members(actor: Actor, conversation_id: UUID) -> list[MemberView]:
-    """The current members, all of them (at most `LIMITS.members_per_conversation`). Raises NotFound for a
-    non-member."""
-    return await run(store.list_members, actor.user_id, conversation_id)
+    """The current members, all of them (at most `LIMITS.members_per_conversation`), with `online` and `lastSeen` of
+    those who share them with the actor. Raises NotFound for a non-member."""
+    return await _shown(actor, await run(store.list_members, actor.user_id, conversation_id))
+
+
+async def _shown(actor: Actor, members: list[MemberView]) -> list[MemberView]:
+    """The members as the actor is shown them: who shares it, with `online` and `lastSeen`."""
+    seen = await run(list_last_seen, actor.user_id, [member.user_id for member in members])
+    online = await onlines.get().among(list(seen))
+    return [
+        msgspec.structs.replace(member, online=member.user_id in online, last_seen=seen[member.user_id])
+        if member.user_id in seen
+        else member
+        for member in members
+    ]
 
 
 async def list_receipts(actor: Actor, conversation_id: UUID) -> list[MemberReceipt]:
@@ -30,7 +46,7 @@ async def members_add(actor: Actor, conversation_id: UUID, user_ids: list[UUID])
         raise BadRequest(f"A conversation has at most {LIMITS.members_per_conversation} members.")
     entries, members = await run(store.members_add, actor.user_id, conversation_id, user_ids)
     publish_entries(entries)
-    return members, bool(entries)
+    return await _shown(actor, members), bool(entries)
 
 
 async def member_remove(actor: Actor, conversation_id: UUID, member_id: UUID) -> None:
@@ -42,4 +58,4 @@ async def member_update(actor: Actor, conversation_id: UUID, member_id: UUID, ro
     """Give a member another role. Raises NotFound, Forbidden as `store.member_update` does."""
     entries, member = await run(store.member_update, actor.user_id, conversation_id, member_id, role)
     publish_entries(entries)
-    return member
+    return (await _shown(actor, [member]))[0]

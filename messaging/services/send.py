@@ -9,6 +9,7 @@ import asyncio
 import hashlib
 import struct
 from collections.abc import Awaitable, Sequence
+from datetime import UTC, datetime
 from functools import cache
 from uuid import UUID
 
@@ -17,9 +18,13 @@ from django.conf import settings
 from django.core.signals import setting_changed
 from django.dispatch import receiver
 
-from messaging.events import Actor, SendOutcome
-from messaging.fanout import publish_entries
+from messaging.emoji import check_emoji
+from messaging.events import Actor, EntryType, SendOutcome
+from messaging.fanout import publish_entries, trace
 from messaging.requests import UNNAMED, SendMessage, decode_base64, encode_metadata
+from messaging.services.drafts import publish_draft
+from messaging.services.media import access_media, media_links_soon
+from messaging.services.typing import typing_end
 from messaging.signatures import envelope, verify
 from messaging.store.log import Appended, NewEntry, entries_append
 from trust.services.quota import quota_take
@@ -30,9 +35,14 @@ from whispr.kernel.ids import new_id
 from whispr.kernel.limits import LIMITS
 from whispr.kernel.loops import PerLoop
 
+DRAFTED = ("text", "media", "ephemeral")  # what people write: an edit or a reaction never was the draft
+
 
 def _flush(items: Sequence[NewEntry], patient: bool) -> list[Appended | Exception | Busy]:
     return database.call(entries_append, items, patient)
+
+
+_WRITTEN = ("text", "media", "ephemeral")  # what somebody was typing
 
 
 def _publish(appended: Sequence[Appended]) -> None:
@@ -41,7 +51,18 @@ def _publish(appended: Sequence[Appended]) -> None:
         sent = getattr(one.origin, "on_sent", None)
         if sent is not None:
             sent(one.outcome.conversation_id, one.outcome.seq)
+    if trace.every:
+        for one in appended:
+            trace.record(one.outcome.message_id, "retried" if one.entry is None else "committed")
     publish_entries([one.entry for one in fresh if one.entry is not None])
+    if any(one.entry is not None and one.entry.media_id is not None for one in fresh):
+        media_links_soon()
+    for one in fresh:
+        if one.entry is not None and one.entry.type in _WRITTEN:
+            typing_end(one.entry.sender_id, one.entry.conversation_id)
+        if one.draft_revision is not None and one.entry is not None and one.entry.sender_device_id is not None:
+            author = Actor(one.entry.sender_id, one.entry.sender_device_id)
+            publish_draft(author, one.entry.conversation_id, one.draft_revision, None)
     telemetry.sends.labels("sent").inc(len(fresh))
     telemetry.sends.labels("duplicate").inc(len(appended) - len(fresh))
 
@@ -69,7 +90,8 @@ def access_send(
     if request.conversation_id == UNNAMED:
         raise BadRequest("conversationId is missing.")
     if content is None:
-        content = decode_base64(request.content, "content", LIMITS.content_bytes)
+        bare = request.type == "reaction"  # its emoji is in the metadata
+        content = decode_base64(request.content, "content", LIMITS.content_bytes, allow_empty=bare)
     elif not content:
         raise BadRequest("content must not be empty.")
     elif len(content) > LIMITS.content_bytes:
@@ -92,7 +114,11 @@ def access_send(
         media_id=request.media_id,
         signature=signature,
         ttl=request.ttl,
+        from_reading=request.ttl_start == "read" and request.ttl is not None,
+        emoji=request.metadata["emoji"] if request.type == "reaction" else None,
+        remove=request.type == "reaction" and request.metadata.get("remove", False),
         members_version=request.members_version,
+        draft_before=datetime.now(UTC) if request.type in DRAFTED else None,
         origin=origin,
     )
 
@@ -102,14 +128,16 @@ def message_submit(entry: NewEntry) -> "asyncio.Future[Appended]":
 
     Entries of one conversation are committed in the order of these calls. The future raises NotFound,
     ClientRandomReused,
-    StaleMembership, InvalidTarget, TemporaryUnavailable, Timeout. Raises Overloaded when the queue is full.
+    StaleMembership, InvalidTarget, TemporaryUnavailable, Timeout; for an edit also Forbidden and EditConflict. Raises
+    Overloaded when the queue is full.
     """
     return _commits.get().submit(entry.conversation_id, entry)
 
 
-def access_quota(actor: Actor) -> Awaitable[None] | None:
-    """Take one of the sender's sends a minute: None, or something to wait for, which may raise RateLimited."""
-    return quota_take(actor.user_id, "send")
+def access_quota(actor: Actor, type: EntryType = "text") -> Awaitable[None] | None:
+    """Take one of the sender's sends a minute, or of its reactions: None, or something to wait for, which may raise
+    RateLimited."""
+    return quota_take(actor.user_id, "react" if type == "reaction" else "send")
 
 
 async def message_send(actor: Actor, request: SendMessage) -> SendOutcome:
@@ -118,10 +146,17 @@ async def message_send(actor: Actor, request: SendMessage) -> SendOutcome:
     Raises what `access_send`, `access_quota` and `message_submit` say, and Timeout when there is no outcome in time.
     """
     entry = access_send(actor, request)
-    quota = access_quota(actor)
+    quota = access_quota(actor, entry.type)
     if quota is not None:
         await quota
-    future = message_submit(entry)
+    if entry.media_id is not None:
+        entry = await access_media(entry)
+    return await outcome_of(message_submit(entry))
+
+
+async def outcome_of(future: "asyncio.Future[Appended]") -> SendOutcome:
+    """The outcome of what `message_submit` queued. Raises Timeout where there is none in time, and what the future
+    raises."""
     try:
         return (await asyncio.wait_for(asyncio.shield(future), LIMITS.request_seconds)).outcome
     except TimeoutError:
@@ -131,16 +166,29 @@ async def message_send(actor: Actor, request: SendMessage) -> SendOutcome:
 def _check_type(request: SendMessage) -> None:
     if request.type == "system":
         raise Forbidden("Only the server writes system entries.")
-    if request.type in ("edit", "reaction", "media"):
-        raise BadRequest(f"This version does not take messages of type {request.type} yet.")
+    if request.type in ("edit", "reaction"):
+        _check_change(request)
+        return
     if request.type == "ephemeral" and request.ttl is None:
         raise BadRequest("An ephemeral message needs a ttl.")
-    if request.ttl is not None and request.ttl_start == "read":
-        raise BadRequest("This version does not count a ttl from the reading yet.")
     if request.target is not None:
         raise BadRequest("target belongs to edits and reactions.")
-    if request.media_id is not None:
-        raise BadRequest("mediaId belongs to type media.")
+    if (request.media_id is not None) != (request.type == "media"):
+        raise BadRequest("mediaId belongs to type media, and type media needs one.")
+
+
+def _check_change(request: SendMessage) -> None:
+    """An edit or a reaction: it has a target and nothing that a message of its own has, a ttl least of all."""
+    if request.target is None:
+        raise BadRequest("An edit or a reaction needs a target.")
+    if request.reply_to is not None or request.media_id is not None or request.ttl is not None:
+        raise BadRequest("An edit or a reaction takes no replyTo, mediaId or ttl.")
+    if request.type == "reaction":
+        emoji, remove = request.metadata.get("emoji"), request.metadata.get("remove", False)
+        known = request.metadata.keys() <= {"emoji", "remove"}
+        if not isinstance(emoji, str) or not isinstance(remove, bool) or not known:
+            raise BadRequest("A reaction's metadata is {emoji, remove}.")
+        check_emoji(emoji)
 
 
 @cache

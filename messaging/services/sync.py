@@ -8,10 +8,23 @@ import msgspec
 
 from messaging.events import Actor, Entry, MemberReceipt
 from messaging.requests import Sync
+from messaging.store.chain import list_links
+from messaging.store.devices import device_expiry_take
 from messaging.store.entries import Position, Standing, get_epoch, list_entries_after, list_standings
+from messaging.store.log import is_chained
 from messaging.store.members import list_receipts_of
+from messaging.store.personal import get_personal
 from whispr.kernel import database
 from whispr.kernel.limits import LIMITS
+
+
+class Chain(msgspec.Struct, frozen=True, rename="camel"):
+    """Where the hash chain is on: `head` is the hash of the page's last entry, `seq`; `links` has one for each entry,
+    null for those of a time when it was off."""
+
+    seq: int
+    head: bytes
+    links: list[bytes | None]
 
 
 class SyncedConversation(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
@@ -23,21 +36,27 @@ class SyncedConversation(msgspec.Struct, frozen=True, rename="camel", omit_defau
     has_more: bool
     receipts: list[MemberReceipt]
     resync_required: str | None = None
+    chain: Chain | None = None
 
 
-class SyncPage(msgspec.Struct, frozen=True, rename="camel"):
-    """A page of a synchronisation: `complete` where nothing is left after it."""
+class SyncPage(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+    """A page of a synchronisation: `complete` where nothing is left after it.
+
+    The complete page's `personal` holds what is the user's own: see `get_personal`.
+    """
 
     epoch: str
     conversations: list[SyncedConversation]
     personal: dict[str, Any]
     complete: bool
+    resync_required: str | None = None  # of everything: whatever cursors were sent, this page begins at the beginning
 
 
 async def get_sync(actor: Actor, request: Sync) -> SyncPage:
     """Up to `limit` (1 … 200) entries after the device's positions: `cursors`, or else what it acknowledged.
 
-    A cursor beyond the head, or of another `epoch`, is answered with `resyncRequired` and from the beginning. Ask again
+    A cursor beyond the head, or of another `epoch`, is answered with `resyncRequired` and from the beginning; a device
+    that was away for more than `LIMITS.device_retention_days` is, once, with `resyncRequired` of the page. Ask again
     with the new positions until `complete`.
     """
     return await database.run(_read, actor, request)
@@ -45,11 +64,12 @@ async def get_sync(actor: Actor, request: Sync) -> SyncPage:
 
 def _read(actor: Actor, request: Sync) -> SyncPage:
     epoch = get_epoch()
+    expired = device_expiry_take(actor.device_id)
     limit = max(1, min(request.limit, LIMITS.page_max))
     resyncs: dict[UUID, str] = {}
     behind: list[tuple[Standing, int]] = []
     for standing in list_standings(actor.user_id, actor.device_id, LIMITS.conversations_per_join):
-        cursor = request.cursors.get(standing.conversation_id)
+        cursor = None if expired else request.cursors.get(standing.conversation_id)
         if request.epoch is not None and request.epoch != epoch:
             resyncs[standing.conversation_id] = "epoch_changed"
             cursor = 0
@@ -66,6 +86,7 @@ def _read(actor: Actor, request: Sync) -> SyncPage:
         pages[entry.conversation_id].append(entry)
     cut = entries[limit].conversation_id if len(entries) > limit else None
     watermarks = list_receipts_of(actor.user_id, list(pages))
+    links = list_links(entries[:limit]) if is_chained() else {}
     conversations = [
         SyncedConversation(
             id=standing.conversation_id,
@@ -74,8 +95,22 @@ def _read(actor: Actor, request: Sync) -> SyncPage:
             has_more=standing.conversation_id == cut,
             receipts=watermarks.get(standing.conversation_id, []),
             resync_required=resyncs.get(standing.conversation_id),
+            chain=_chain(pages[standing.conversation_id], links),
         )
         for standing, _ in behind
         if standing.conversation_id in pages
     ]
-    return SyncPage(epoch=epoch, conversations=conversations, personal={}, complete=cut is None)
+    return SyncPage(
+        epoch=epoch,
+        conversations=conversations,
+        personal=get_personal(actor.user_id) if cut is None else {},
+        complete=cut is None,
+        resync_required="device_expired" if expired else None,
+    )
+
+
+def _chain(entries: list[Entry], links: dict[UUID, bytes]) -> Chain | None:
+    head = links.get(entries[-1].message_id) if entries else None
+    if head is None:
+        return None
+    return Chain(entries[-1].seq, head, [links.get(entry.message_id) for entry in entries])

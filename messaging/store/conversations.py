@@ -12,6 +12,7 @@ from messaging.requests import encode_metadata
 from messaging.store.log import append_system, conversation_lock
 from messaging.store.members import (
     MANAGERS,
+    SHARED_HISTORY,
     Role,
     access_locked,
     access_member,
@@ -37,11 +38,12 @@ _VIEW = f"""
     JOIN conversations c ON c.id = m.conversation_id
     CROSS JOIN LATERAL (
         SELECT count(*) AS unread FROM (
-            SELECT message_type, sender_id, is_deleted, expires_at FROM messages
+            SELECT message_type, sender_id, is_deleted, withheld, expires_at FROM messages
             WHERE conversation_id = m.conversation_id AND seq > greatest(m.read_seq, m.joined_seq - 1)
             ORDER BY seq DESC LIMIT {UNREAD_SCAN}
         ) e
         WHERE e.message_type IN ('text', 'media', 'ephemeral') AND e.sender_id <> m.user_id AND NOT e.is_deleted
+          AND NOT e.withheld
           AND (e.expires_at IS NULL OR e.expires_at > now())
     ) u
     ORDER BY c.id DESC
@@ -105,7 +107,7 @@ def conversation_create(
         roles: dict[UUID, Role] = dict.fromkeys(members, "member")
         if kind == "group":
             roles[user_id] = "owner"
-        members_insert(cursor, chosen, entry.seq, roles)
+        members_insert(cursor, chosen, entry.seq, locked.members_version, roles)
         return Created(_get_view(cursor, user_id, chosen), (entry,))
 
 
@@ -140,8 +142,8 @@ def conversation_update(
     """Change settings: a key of `change` replaces, null removes; one `conversation_updated` entry, none if nothing
     changes.
 
-    Owner and admins of a group, either member of a direct conversation. The entry carries the settings as they are
-    then. Raises NotFound, Forbidden, and what `encode_metadata` raises over the limits.
+    Owner and admins of a group (`sharedHistory`: the owner), either member of a direct conversation. The entry carries
+    the settings as they are then. Raises NotFound, Forbidden, and what `encode_metadata` raises over the limits.
     """
     with transaction.atomic(), connection.cursor() as cursor:
         locked, role = access_locked(cursor, conversation_id, user_id)
@@ -151,6 +153,8 @@ def conversation_update(
         after = {key: value for key, value in (before | change).items() if value is not None}
         if after == before:
             return _get_view(cursor, user_id, conversation_id), ()
+        if locked.type == "group" and role != "owner" and after.get(SHARED_HISTORY) != before.get(SHARED_HISTORY):
+            raise Forbidden("Only the owner decides whether new members see what was before.")
         encoded = encode_metadata(after, "settings", LIMITS.conversation_settings_bytes)
         details = {"by": str(user_id), "settings": after}
         entry = append_system(cursor, locked, by=user_id, event="conversation_updated", details=details)
@@ -176,8 +180,8 @@ def conversation_delete(user_id: UUID, conversation_id: UUID) -> tuple[Entry, ..
         everybody: list[UUID] = [row[0] for row in cursor.fetchall()]
         details = {"userIds": [str(user) for user in everybody], "by": str(user_id)}
         entry = append_system(cursor, locked, by=user_id, event="member_removed", details=details)
-        members_close(cursor, conversation_id, entry.seq, everybody)
         members_count(cursor, locked, -len(everybody))
+        members_close(cursor, conversation_id, entry.seq, locked.members_version, everybody)
         cursor.execute("UPDATE conversations SET deleted_at = clock_timestamp() WHERE id = %s", [conversation_id])
         return (entry,)
 

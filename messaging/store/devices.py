@@ -3,7 +3,7 @@
 Plain synchronous functions on Django's connection, for `whispr.kernel.database.run`. They decide nothing about rights.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -17,6 +17,7 @@ from messaging.devices import (
     PeerDevice,
     UserSettingsView,
 )
+from whispr.kernel.limits import LIMITS
 
 # The columns of a DeviceView, in its order. Constant text: no value ever enters a statement but as a parameter.
 _VIEW = (
@@ -42,25 +43,77 @@ def device_touch(user_id: UUID, device_id: UUID, devices_max: int) -> DeviceStat
     """The state of the device, which is registered where it is not known yet; None where the user has `devices_max`.
 
     One SELECT for a device seen within the last minute; `last_seen_at` is written at most once a minute. A device of
-    another user or a revoked one is returned as it is, and never written.
+    another user or a revoked one is returned as it is, and never written. One that was away for more than
+    LIMITS.device_retention_days is marked as expired, and loses its cursors.
     """
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT user_id, public_key, revoked_at IS NOT NULL,"
-            " last_seen_at < clock_timestamp() - interval '60 seconds' FROM devices WHERE id = %s",
-            [device_id],
+            f" last_seen_at < clock_timestamp() - interval '60 seconds', {_AWAY} FROM devices WHERE id = %s",
+            [LIMITS.device_retention_days, LIMITS.device_retention_days, device_id],
         )
         row = cursor.fetchone()
         if row is None:
             return _device_insert(user_id, device_id, devices_max)
         state = _state(row)
         if row[3] and state.user_id == user_id and not state.revoked:
+            if row[4]:
+                _expire(cursor, [device_id])
             cursor.execute(
                 "UPDATE devices SET last_seen_at = clock_timestamp()"
                 " WHERE id = %s AND last_seen_at < clock_timestamp() - interval '60 seconds'",
                 [device_id],
             )
     return state
+
+
+# Whether a device was away for more than so many days (0: no device expires); the parameter comes twice.
+_AWAY = "(%s > 0 AND last_seen_at < clock_timestamp() - make_interval(days => %s))"
+
+
+def _expire(cursor: Any, device_ids: list[UUID]) -> None:
+    with transaction.atomic():
+        cursor.execute(
+            "UPDATE devices SET expired_at = clock_timestamp() WHERE id = ANY(%s::uuid[]) AND expired_at IS NULL",
+            [device_ids],
+        )
+        cursor.execute("DELETE FROM device_cursors WHERE device_id = ANY(%s::uuid[])", [device_ids])
+
+
+def devices_expire(limit: int) -> int:
+    """Mark up to `limit` devices that were away for too long, and forget what they acknowledged; how many."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(
+            f"SELECT id FROM devices WHERE {_AWAY} AND expired_at IS NULL AND revoked_at IS NULL"
+            " LIMIT %s FOR NO KEY UPDATE SKIP LOCKED",
+            [LIMITS.device_retention_days, LIMITS.device_retention_days, limit],
+        )
+        device_ids = [row[0] for row in cursor.fetchall()]
+        if device_ids:
+            _expire(cursor, device_ids)
+    return len(device_ids)
+
+
+def device_expiry_take(device_id: UUID) -> bool:
+    """Whether the device is to begin anew because it was away for too long; true once."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE devices SET expired_at = NULL WHERE id = %s AND expired_at IS NOT NULL RETURNING true", [device_id]
+        )
+        return cursor.fetchone() is not None
+
+
+def devices_seen(seen: Mapping[UUID, float]) -> None:
+    """Note when devices were last there: so many seconds ago, never earlier than is known already."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            # Locked in id order: two processes that note the same devices must not wait for each other in a circle.
+            "WITH s AS (SELECT d.id, u.ago FROM unnest(%s::uuid[], %s::float8[]) AS u (id, ago)"
+            " JOIN devices d ON d.id = u.id AND d.revoked_at IS NULL ORDER BY d.id FOR NO KEY UPDATE OF d)"
+            " UPDATE devices d SET last_seen_at = greatest(d.last_seen_at,"
+            " clock_timestamp() - make_interval(secs => s.ago)) FROM s WHERE d.id = s.id",
+            [list(seen), list(seen.values())],
+        )
 
 
 def _device_insert(user_id: UUID, device_id: UUID, devices_max: int) -> DeviceState | None:
@@ -196,24 +249,40 @@ def list_conversation_devices(conversation_id: UUID, user_id: UUID) -> Conversat
     return ConversationDevices(rows[0][0], tuple(_peers(rows)))
 
 
+def find_user_settings(user_id: UUID) -> UserSettingsView | None:
+    """The user's settings; None where nothing was ever set."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT read_receipts, share_last_seen FROM user_settings WHERE user_id = %s", [user_id])
+        row = cursor.fetchone()
+    return None if row is None else UserSettingsView(*row)
+
+
 def get_user_settings(user_id: UUID) -> UserSettingsView:
     """The user's settings; the defaults where nothing was ever set."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT read_receipts FROM user_settings WHERE user_id = %s", [user_id])
-        row = cursor.fetchone()
-    return UserSettingsView() if row is None else UserSettingsView(read_receipts=row[0])
+    return find_user_settings(user_id) or UserSettingsView()
 
 
-def user_settings_update(user_id: UUID, read_receipts: bool) -> UserSettingsView:
-    """Set the user's settings."""
-    with connection.cursor() as cursor:
+def user_settings_update(
+    user_id: UUID, read_receipts: bool | None, share_last_seen: bool | None
+) -> tuple[UserSettingsView, bool]:
+    """Set the user's settings, None leaving one as it is: the settings then, and whether anything changed."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("INSERT INTO user_settings (user_id) VALUES (%s) ON CONFLICT DO NOTHING", [user_id])
         cursor.execute(
-            "INSERT INTO user_settings (user_id, read_receipts) VALUES (%s, %s) ON CONFLICT (user_id)"
-            " DO UPDATE SET read_receipts = excluded.read_receipts, changed_at = clock_timestamp()"
-            " RETURNING read_receipts",
-            [user_id, read_receipts],
+            "SELECT read_receipts, share_last_seen FROM user_settings WHERE user_id = %s FOR NO KEY UPDATE", [user_id]
         )
-        return UserSettingsView(read_receipts=cursor.fetchone()[0])
+        before = UserSettingsView(*cursor.fetchone())
+        after = UserSettingsView(
+            before.read_receipts if read_receipts is None else read_receipts,
+            before.share_last_seen if share_last_seen is None else share_last_seen,
+        )
+        if after != before:
+            cursor.execute(
+                "UPDATE user_settings SET read_receipts = %s, share_last_seen = %s, changed_at = clock_timestamp()"
+                " WHERE user_id = %s",
+                [after.read_receipts, after.share_last_seen, user_id],
+            )
+        return after, after != before
 
 
 def _peers(rows: Iterable[Any]) -> Iterable[PeerDevice]:

@@ -1,6 +1,9 @@
 """Reading the log: what a user may see of it, and no more (PROTOCOL.md §4.4, §4.6, §4.7).
 
 Every read here joins the user's membership and spans, and blanks what expired or was deleted, whatever the workers did.
+
+There are two readings. The log's own (catch-up, synchronisation, fan-out) gives each entry as it was appended: an
+edited message at its seq as it was first, then its edits. The other (history, one message) gives each message as it is now.
 """
 
 from collections.abc import Sequence
@@ -12,24 +15,43 @@ import msgspec
 import psycopg
 from django.db import connection, transaction
 
-from messaging.events import Entry
+from messaging.events import BlankEntry, EditReference, Entry, MessageView, ReactionView, WithheldEntry
+from messaging.store.targets import MESSAGES
+from whispr.kernel.limits import LIMITS
 
 # Content and metadata of an entry that expired or was deleted are gone from this moment on, on every route.
 _COLUMNS = """
 m.id, m.conversation_id, m.seq, m.sender_id, m.sender_device_id, m.message_type,
 CASE WHEN gone.is THEN ''::bytea ELSE m.content END,
 CASE WHEN gone.is THEN '{}' ELSE m.metadata::text END,
-m.reply_to_id, m.target_id, CASE WHEN gone.is THEN NULL ELSE m.media_id END, m.client_random, m.sent_at, m.edited_at,
-m.expires_at, CASE WHEN gone.is THEN NULL ELSE m.signature END"""
-_GONE = "CROSS JOIN LATERAL (SELECT m.is_deleted OR coalesce(m.expires_at <= clock_timestamp(), false) AS is) gone"
+m.reply_to_id, m.target_id, CASE WHEN gone.is THEN NULL ELSE m.media_id END, m.client_random, m.sent_at,
+NULL::timestamptz, m.expires_at, CASE WHEN gone.is THEN NULL ELSE m.signature END, m.withheld,
+CASE WHEN gone.is THEN NULL ELSE m.ttl_after_read END"""
+_DEAD = "m.is_deleted OR coalesce(m.expires_at <= clock_timestamp(), false)"
+_GONE = f"CROSS JOIN LATERAL (SELECT {_DEAD} AS is) gone"
+# What the reader deleted for themselves, its edits and the reactions to it: in the log's reading a place without
+# content, as all devices of the reader are to hold it; in the other reading it is left out.
+_HIDDEN = """EXISTS (SELECT 1 FROM hidden_messages h
+    WHERE h.user_id = b.user_id AND h.message_id = coalesce(m.target_id, m.id))"""
+_GONE_FOR_READER = f"CROSS JOIN LATERAL (SELECT {_DEAD} OR {_HIDDEN} AS is) gone"
 _VISIBLE = """
 (m.seq >= b.joined_seq AND (b.left_seq IS NULL OR m.seq <= b.left_seq) OR EXISTS (
     SELECT 1 FROM member_spans s WHERE s.conversation_id = m.conversation_id AND s.user_id = b.user_id
     AND m.seq BETWEEN s.from_seq AND s.to_seq))"""
 
 
-def entry_from_row(row: Sequence[Any]) -> Entry:
-    """An Entry of a row of `_COLUMNS`."""
+def entry_from_row(row: Sequence[Any], reader_id: UUID | None = None) -> Entry:
+    """An Entry of a row of `_COLUMNS`, as `reader_id` sees it: who a block keeps it from gets a BlankEntry.
+
+    Without a reader it is for the fan-out, and a WithheldEntry where it is one.
+    """
+    entry = _entry_of(row)
+    if not row[16]:
+        return entry
+    return WithheldEntry.of(entry) if reader_id in (None, entry.sender_id) else BlankEntry.of(entry)
+
+
+def _entry_of(row: Sequence[Any]) -> Entry:
     return Entry(
         message_id=row[0],
         conversation_id=row[1],
@@ -47,6 +69,7 @@ def entry_from_row(row: Sequence[Any]) -> Entry:
         edited_at=row[13],
         expires_at=row[14],
         signature=None if row[15] is None else bytes(row[15]),
+        ttl_after_read=row[17],
     )
 
 
@@ -70,7 +93,7 @@ JOIN members b ON b.conversation_id = p.conversation_id AND b.user_id = %b
 CROSS JOIN LATERAL (
     SELECT * FROM messages m WHERE m.conversation_id = p.conversation_id AND m.seq > p.seq AND {_VISIBLE}
     ORDER BY m.seq LIMIT %b
-) m {_GONE}
+) m {_GONE_FOR_READER}
 ORDER BY p.ord, m.seq LIMIT %b"""
 
 
@@ -82,7 +105,8 @@ def list_entries_after(user_id: UUID, positions: Sequence[Position], limit: int)
     """
     conversations = [position.conversation_id for position in positions]
     seqs = [position.seq for position in positions]
-    return [entry_from_row(row) for row in _fetch(_AFTER, (conversations, seqs, user_id, limit, limit))]
+    rows = _fetch(_AFTER, (conversations, seqs, user_id, limit, limit))
+    return [entry_from_row(row, user_id) for row in rows]
 
 
 def list_entries_between(conversation_id: UUID, after: int, upto: int) -> list[Entry]:
@@ -92,34 +116,114 @@ def list_entries_between(conversation_id: UUID, after: int, upto: int) -> list[E
     return [entry_from_row(row) for row in _fetch(sql, (conversation_id, after, upto))]
 
 
+# The state of a message: the columns of the log, then those of its latest edit that the reader may see.
+_STATE = f"""{_COLUMNS}, e.content, e.metadata::text, e.signature, e.sent_at,
+e.id, e.seq, e.sender_device_id, e.client_random"""
+_LATEST_EDIT = """
+LEFT JOIN LATERAL (
+    SELECT * FROM messages v WHERE v.target_id = m.id AND v.message_type = 'edit' AND NOT v.is_deleted
+    AND (NOT v.withheld OR v.sender_id = b.user_id) AND m.edit_id IS NOT NULL AND NOT gone.is
+    ORDER BY v.seq DESC LIMIT 1
+) e ON true"""
+
+# A reaction whose entry is withheld is its author's alone to see.
+_REACTIONS = """
+SELECT r.message_id, r.emoji, count(*), (array_agg(r.user_id ORDER BY r.reacted_at, r.user_id))[1:%b::int],
+       bool_or(r.user_id = %b)
+FROM reactions r
+LEFT JOIN (SELECT DISTINCT w.target_id, w.sender_id FROM messages w WHERE w.target_id = ANY(%b::uuid[])
+           AND w.withheld AND w.message_type = 'reaction') w
+       ON w.target_id = r.message_id AND w.sender_id = r.user_id AND r.user_id <> %b
+WHERE r.message_id = ANY(%b::uuid[]) AND w.sender_id IS NULL AND (%b::text IS NULL OR r.emoji = %b)
+GROUP BY r.message_id, r.emoji ORDER BY r.message_id, min(r.reacted_at), r.emoji"""
+
+
+def _views_of(rows: Sequence[Sequence[Any]], reader_id: UUID) -> list[MessageView]:
+    """The MessageViews of rows of `_STATE`."""
+    reacted = list_reactions(reader_id, [row[0] for row in rows if row[5] in MESSAGES], LIMITS.reaction_users_shown)
+    views = []
+    for row in rows:
+        entry = entry_from_row(row, reader_id)
+        values = {name: getattr(entry, name) for name in Entry.__struct_fields__}
+        if isinstance(entry, BlankEntry):
+            views.append(MessageView(**values))
+            continue
+        content, metadata, signature, edited_at, *reference = row[18:]
+        if reference[0] is not None:
+            values |= {
+                "content": bytes(content),
+                "metadata": msgspec.Raw(metadata.encode()),
+                "signature": None if signature is None else bytes(signature),
+                "edited_at": edited_at,
+            }
+        is_gone = row[5] in MESSAGES and not values["content"]
+        views.append(
+            MessageView(
+                **values,
+                edit=None if reference[0] is None else EditReference(*reference),
+                reactions=() if is_gone else tuple(reacted.get(entry.message_id, ())),
+            )
+        )
+    return views
+
+
+def list_reactions(
+    reader_id: UUID, message_ids: Sequence[UUID], users_shown: int, emoji: str | None = None
+) -> dict[UUID, list[ReactionView]]:
+    """The reactions to messages, each message's in the order in which they began, with their first users.
+
+    Whether the reader may see the messages, and whether they still live, is not asked here.
+    """
+    if not message_ids:
+        return {}
+    ids = list(message_ids)
+    found: dict[UUID, list[ReactionView]] = {}
+    params = (users_shown, reader_id, ids, reader_id, ids, emoji, emoji)
+    for message_id, one, count, users, mine in _fetch(_REACTIONS, params):
+        found.setdefault(message_id, []).append(ReactionView(one, count, tuple(users), mine))
+    return found
+
+
+def get_place(user_id: UUID, message_id: UUID) -> tuple[UUID, bool] | None:
+    """The conversation of a message that the user may see and did not hide, and whether it is a live message."""
+    sql = f"""SELECT m.conversation_id, m.message_type IN ('text', 'media', 'ephemeral') AND NOT ({_DEAD})
+    FROM messages m JOIN members b ON b.conversation_id = m.conversation_id AND b.user_id = %b
+    WHERE m.id = %b AND {_VISIBLE} AND NOT {_HIDDEN} AND (NOT m.withheld OR m.sender_id = b.user_id)"""
+    rows = _fetch(sql, (user_id, message_id))
+    return (rows[0][0], rows[0][1]) if rows else None
+
+
 def list_history(
     user_id: UUID, conversation_id: UUID, before: int | None, after: int | None, limit: int
-) -> list[Entry] | None:
-    """Up to `limit` entries that the user may see: the oldest after `after`, or the newest before `before` (or of all),
-    always in ascending seq. None where the user never was a member.
+) -> list[MessageView] | None:
+    """Up to `limit` entries that the user may see, as they are now: the oldest after `after`, or the newest before
+    `before` (or of all), always in ascending seq. What the user deleted for themselves is left out.
+
+    None where the user never was a member.
     """
     backwards = after is None
     bound = (before if before is not None else 2**63 - 1) if backwards else after
-    sql = f"""SELECT {_COLUMNS} FROM members b
+    sql = f"""SELECT {_STATE} FROM members b
     JOIN LATERAL (
         SELECT * FROM messages m WHERE m.conversation_id = b.conversation_id
-        AND m.seq {"<" if backwards else ">"} %b AND {_VISIBLE}
+        AND m.seq {"<" if backwards else ">"} %b AND {_VISIBLE} AND NOT {_HIDDEN}
         ORDER BY m.seq {"DESC" if backwards else "ASC"} LIMIT %b
-    ) m ON true {_GONE} WHERE b.conversation_id = %b AND b.user_id = %b ORDER BY m.seq"""
+    ) m ON true {_GONE} {_LATEST_EDIT} WHERE b.conversation_id = %b AND b.user_id = %b ORDER BY m.seq"""
     with transaction.atomic():
         rows = _fetch(sql, (bound, limit, conversation_id, user_id))
         if not rows and not _was_member(user_id, conversation_id):
             return None
-    return [entry_from_row(row) for row in rows]
+        return _views_of(rows, user_id)
 
 
-def get_entry(user_id: UUID, message_id: UUID) -> Entry | None:
-    """One entry, if the user may see it."""
-    sql = f"""SELECT {_COLUMNS} FROM messages m
-    JOIN members b ON b.conversation_id = m.conversation_id AND b.user_id = %b {_GONE}
-    WHERE m.id = %b AND {_VISIBLE}"""
-    rows = _fetch(sql, (user_id, message_id))
-    return entry_from_row(rows[0]) if rows else None
+def get_entry(user_id: UUID, message_id: UUID) -> MessageView | None:
+    """One entry as it is now, if the user may see it and did not delete it for themselves."""
+    sql = f"""SELECT {_STATE} FROM messages m
+    JOIN members b ON b.conversation_id = m.conversation_id AND b.user_id = %b {_GONE} {_LATEST_EDIT}
+    WHERE m.id = %b AND {_VISIBLE} AND NOT {_HIDDEN}"""
+    with transaction.atomic():
+        rows = _fetch(sql, (user_id, message_id))
+        return _views_of(rows, user_id)[0] if rows else None
 
 
 def _was_member(user_id: UUID, conversation_id: UUID) -> bool:
@@ -160,12 +264,14 @@ def list_heads(conversation_ids: Sequence[UUID]) -> dict[UUID, int]:
     return {row[0]: row[1] for row in rows}
 
 
-def list_joined_since(seconds: float) -> list[tuple[UUID, UUID, int]]:
-    """(user, conversation, joined_seq) of the memberships that began in the last `seconds`: the head check's other
-    half."""
-    sql = """SELECT user_id, conversation_id, joined_seq FROM members
-    WHERE changed_at > clock_timestamp() - make_interval(secs => %b::float8) AND left_seq IS NULL"""
-    return [(row[0], row[1], row[2]) for row in _fetch(sql, (seconds,))]
+def list_joined_since(seconds: float) -> list[tuple[UUID, UUID, int, bool]]:
+    """(user, conversation, joined_seq, whether history was shared) of the memberships that began in the last
+    `seconds`: the head check's other half."""
+    sql = """SELECT b.user_id, b.conversation_id, b.joined_seq, EXISTS (SELECT 1 FROM member_spans s
+        WHERE s.conversation_id = b.conversation_id AND s.user_id = b.user_id AND s.to_seq = b.joined_seq - 1
+        AND s.shared) FROM members b
+    WHERE b.changed_at > clock_timestamp() - make_interval(secs => %b::float8) AND b.left_seq IS NULL"""
+    return [(row[0], row[1], row[2], row[3]) for row in _fetch(sql, (seconds,))]
 
 
 def get_epoch() -> str:

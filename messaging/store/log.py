@@ -8,18 +8,26 @@ from
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any
 from uuid import UUID
 
 import msgspec
 import psycopg
+from django.conf import settings
+from django.core.signals import setting_changed
 from django.db import connection, transaction
 from django.db.backends.utils import CursorWrapper
+from django.dispatch import receiver
 
-from messaging.events import Entry, EntryType, SendOutcome
+from messaging.chain import GENESIS, entry_link
+from messaging.events import Entry, EntryType, MediaMetadata, SendOutcome, WithheldEntry
+from messaging.store.staleness import add_changes
+from messaging.store.targets import MESSAGES, Targets
 from whispr.kernel.batch import BUSY, Busy
 from whispr.kernel.errors import (
     ClientRandomReused,
+    InvalidMedia,
     InvalidTarget,
     NotFound,
     StaleMembership,
@@ -46,9 +54,15 @@ class NewEntry(msgspec.Struct, frozen=True):
     reply_to: UUID | None = None
     target: UUID | None = None
     media_id: str | None = None
+    media: MediaMetadata | None = None  # what the media service said of media_id; None where it refused
     signature: bytes | None = None
-    ttl: int | None = None  # seconds from sent_at
+    ttl: int | None = None  # seconds from sent_at, or, with `from_reading`, from the first recipient's reading
+    from_reading: bool = False
+    base_id: UUID | None = None  # of an edit: what it was made from, the message's id or that of its latest edit
+    emoji: str | None = None  # of a reaction
+    remove: bool = False
     members_version: int | None = None
+    draft_before: datetime | None = None  # the sender's draft, if this device wrote it before then, became this message
     origin: object | None = None  # the socket that sends, which learns seq from its reply
 
 
@@ -58,6 +72,7 @@ class Appended(msgspec.Struct, frozen=True):
     outcome: SendOutcome
     entry: Entry | None
     origin: object | None
+    draft_revision: int | None = None  # of the sender's draft, which became this message and is gone
 
 
 @dataclass(slots=True)
@@ -70,8 +85,16 @@ class LockedConversation:
     last_sent_at: datetime | None
     members_version: int
     member_count: int
+    first_id: UUID | None = None  # the two users of a direct conversation, where entries are appended
+    second_id: UUID | None = None
+    ttl: int | None = None  # the conversation's timer in seconds, where entries are appended
+    head_hash: bytes | None = None  # of the last entry, where the hash chain is on
     settings: dict[str, Any] = field(default_factory=dict)  # not read where only entries are appended
     deleted_at: datetime | None = None
+
+    def peer_of(self, user_id: UUID) -> UUID | None:
+        """The other one of a direct conversation; None in a group."""
+        return self.second_id if self.first_id == user_id else self.first_id
 
     def next_place(self, now: datetime) -> tuple[int, datetime]:
         """The next seq and its sent_at: strictly after the one before, whatever the clock does (PROTOCOL.md §4.3)."""
@@ -81,25 +104,48 @@ class LockedConversation:
         self.last_sent_at = now
         return self.last_seq, now
 
+    def link(self, entry: Entry) -> bytes | None:
+        """The hash of the entry just placed, which the next one goes on from; None where the chain is off."""
+        self.head_hash = entry_link(bytes(self.head_hash or GENESIS), entry) if is_chained() else None
+        return self.head_hash
+
+
+@cache
+def is_chained() -> bool:
+    """WHISPR_HASH_CHAIN, read once."""
+    return bool(settings.WHISPR_HASH_CHAIN)
+
+
+@receiver(setting_changed)
+def _forget_chained(**_: object) -> None:
+    is_chained.cache_clear()
+
 
 _LOCK = """
-SELECT id, type, last_seq, last_sent_at, members_version, member_count
+SELECT id, type, last_seq, last_sent_at, members_version, member_count,
+       split_part(direct_key, ':', 1)::uuid, split_part(direct_key, ':', 2)::uuid,
+       CASE jsonb_typeof(settings -> 'ttl') WHEN 'number'
+       THEN least((settings ->> 'ttl')::numeric, 4 * 7 * 86400)::bigint END,
+       head_hash
 FROM conversations WHERE id = ANY(%b::uuid[]) AND deleted_at IS NULL ORDER BY id FOR NO KEY UPDATE"""
 
-# In a snapshot taken after the lock: who is a member, what was sent before under this key, is the target live and
-# visible.
+# In a snapshot taken after the lock: who is a member, does the other one of a direct conversation block the sender,
+# what was sent before under this key, is the target live and visible. The blocks are asked by a scalar subquery:
+# PostgreSQL may turn an EXISTS into a hash of the whole table, and did, for 10 ms a batch with 20,000 blocks.
 _FACTS = """
 SELECT clock_timestamp(), m.id IS NOT NULL,
+       (SELECT 1 FROM blocks x WHERE x.user_id = i.peer_id AND x.blocked_id = i.sender_id) IS NOT NULL,
        k.message_id, k.conversation_id, k.seq, k.sent_at, k.expires_at, k.fingerprint,
        i.reply_to IS NULL OR EXISTS (
            SELECT 1 FROM messages t WHERE t.id = i.reply_to AND t.conversation_id = i.conversation_id
            AND NOT t.is_deleted AND t.message_type IN ('text', 'media', 'ephemeral')
+           AND (t.sender_id = i.sender_id OR NOT t.withheld)
            AND (t.expires_at IS NULL OR t.expires_at > clock_timestamp())
            AND (t.seq >= m.joined_seq OR EXISTS (
                SELECT 1 FROM member_spans s WHERE s.conversation_id = t.conversation_id
                AND s.user_id = i.sender_id AND t.seq BETWEEN s.from_seq AND s.to_seq)))
-FROM unnest(%b::uuid[], %b::uuid[], %b::bigint[], %b::uuid[])
-     WITH ORDINALITY AS i(conversation_id, sender_id, client_random, reply_to, ord)
+FROM unnest(%b::uuid[], %b::uuid[], %b::bigint[], %b::uuid[], %b::uuid[])
+     WITH ORDINALITY AS i(conversation_id, sender_id, client_random, reply_to, peer_id, ord)
 LEFT JOIN members m ON m.conversation_id = i.conversation_id AND m.user_id = i.sender_id AND m.left_seq IS NULL
 LEFT JOIN send_keys k ON k.sender_id = i.sender_id AND k.client_random = i.client_random
 ORDER BY i.ord"""
@@ -109,16 +155,17 @@ WITH fresh AS (
     SELECT * FROM unnest(
         %b::uuid[], %b::uuid[], %b::bigint[], %b::uuid[], %b::uuid[], %b::text[], %b::bytea[], %b::text[],
         %b::bigint[], %b::uuid[], %b::uuid[], %b::text[], %b::bytea[], %b::timestamptz[], %b::timestamptz[],
-        %b::bytea[], %b::boolean[]
+        %b::bytea[], %b::boolean[], %b::timestamptz[], %b::integer[], %b::bytea[]
     ) AS f(id, conversation_id, seq, sender_id, sender_device_id, message_type, content, metadata,
            client_random, reply_to_id, target_id, media_id, signature, sent_at, expires_at,
-           fingerprint, with_statuses)
+           fingerprint, with_statuses, draft_before, ttl_after_read, chain_hash)
 ), entries AS (
     INSERT INTO messages (id, conversation_id, seq, sender_id, sender_device_id, message_type, content, metadata,
-        client_random, reply_to_id, target_id, media_id, signature, sent_at, expires_at, is_deleted,
-        delete_for_everyone)
+        client_random, reply_to_id, target_id, media_id, signature, sent_at, expires_at, ttl_after_read, chain_hash,
+        is_deleted, delete_for_everyone)
     SELECT id, conversation_id, seq, sender_id, sender_device_id, message_type, content, metadata::jsonb,
-        client_random, reply_to_id, target_id, media_id, signature, sent_at, expires_at, false, false FROM fresh
+        client_random, reply_to_id, target_id, media_id, signature, sent_at, expires_at, ttl_after_read, chain_hash,
+        false, false FROM fresh
 ), keys AS (
     INSERT INTO send_keys (message_id, sender_id, client_random, fingerprint, conversation_id, seq, sent_at, expires_at)
     SELECT id, sender_id, client_random, fingerprint, conversation_id, seq, sent_at, expires_at FROM fresh
@@ -127,16 +174,39 @@ WITH fresh AS (
     SELECT f.id, m.user_id FROM fresh f
     JOIN members m ON m.conversation_id = f.conversation_id AND m.left_seq IS NULL AND m.user_id <> f.sender_id
     WHERE f.with_statuses
+), cleared AS (
+    DELETE FROM drafts d USING fresh f WHERE d.user_id = f.sender_id AND d.conversation_id = f.conversation_id
+    AND d.changed_by = f.sender_device_id AND d.changed_at <= f.draft_before
+    RETURNING f.id, d.revision
+), heads AS (
+    UPDATE conversations c SET last_seq = h.last_seq, last_sent_at = h.last_sent_at, head_hash = h.head_hash
+    FROM unnest(%b::uuid[], %b::bigint[], %b::timestamptz[], %b::bytea[]) AS h(id, last_seq, last_sent_at, head_hash)
+    WHERE c.id = h.id
 )
-UPDATE conversations c SET last_seq = h.last_seq, last_sent_at = h.last_sent_at
-FROM unnest(%b::uuid[], %b::bigint[], %b::timestamptz[]) AS h(id, last_seq, last_sent_at) WHERE c.id = h.id"""
+SELECT id, revision FROM cleared"""
+
+
+# The key of a reaction that changed nothing: no entry, so seq 0, and an id that no entry has. A resend is answered the
+# same, whatever became of the reaction since (PROTOCOL.md §4.2).
+_UNCHANGED = """
+INSERT INTO send_keys (message_id, sender_id, client_random, fingerprint, conversation_id, seq, sent_at)
+SELECT f.*, 0, clock_timestamp()
+FROM unnest(%b::uuid[], %b::uuid[], %b::bigint[], %b::bytea[], %b::uuid[]) AS f"""
+
+_WITHHOLD = "UPDATE messages SET withheld = true WHERE id = ANY(%b::uuid[])"
+
+# The outbox row by which the media service learns of the message (specification §9.2).
+_LINK_MEDIA = """
+INSERT INTO media_links (media_id, message_id, conversation_id, attempts, next_try_at)
+SELECT *, 0, clock_timestamp() FROM unnest(%b::text[], %b::uuid[], %b::uuid[])"""
 
 
 def entries_append(items: Sequence[NewEntry], patient: bool = True) -> list[Appended | Exception | Busy]:
     """Append a batch, in order, in one transaction; each item gets its own outcome (PROTOCOL.md §4.1-4.3).
 
     Outcomes: Appended (new or duplicate), NotFound (no such conversation for this sender), ClientRandomReused,
-    StaleMembership, InvalidTarget, or BUSY where another transaction holds the conversation and `patient` is false.
+    StaleMembership, InvalidTarget, InvalidMedia, or BUSY where another transaction holds the conversation and `patient`
+    is false.
     Raises what PostgreSQL raises; then nothing of the batch was written, unless the connection broke during the commit.
     """
     with transaction.atomic():
@@ -156,53 +226,102 @@ def entries_append(items: Sequence[NewEntry], patient: bool = True) -> list[Appe
                 [item.sender_id for item in items],
                 [item.client_random for item in items],
                 [item.reply_to for item in items],
+                [_peer_of(item, locked) for item in items],
             ),
             prepare=True,
             binary=True,
         )
-        batch = _Batch(locked, skipped)
-        outcomes = [batch.place(item, facts) for item, facts in zip(items, cursor.fetchall(), strict=True)]
+        facts = cursor.fetchall()
+        targets = Targets(cursor, items)
+        batch = _Batch(locked, skipped, targets)
+        outcomes = [batch.place(item, about) for item, about in zip(items, facts, strict=True)]
         if batch.fresh:
             cursor.execute(_WRITE, batch.columns(), prepare=True)
+            if cleared := dict(cursor.fetchall()):
+                outcomes = [_with_draft(outcome, cleared) for outcome in outcomes]
+        add_changes(cursor, items, outcomes)
+        # What few messages need has statements of its own, so that a plain text does not pay for it.
+        targets.write(cursor)
+        if batch.unchanged:
+            cursor.execute(_UNCHANGED, tuple(map(list, zip(*batch.unchanged, strict=True))))
+        if batch.withheld:
+            cursor.execute(_WITHHOLD, (batch.withheld,))
+        if batch.media:
+            cursor.execute(_LINK_MEDIA, tuple(map(list, zip(*batch.media, strict=True))))
         cursor.close()
     return outcomes
+
+
+def _with_draft(outcome: Appended | Exception | Busy, cleared: dict[UUID, int]) -> Appended | Exception | Busy:
+    if isinstance(outcome, Appended) and outcome.entry is not None and outcome.entry.message_id in cleared:
+        return msgspec.structs.replace(outcome, draft_revision=cleared[outcome.entry.message_id])
+    return outcome
 
 
 class _Batch:
     """The decisions of one batch: which items are new, and their places in their logs."""
 
-    def __init__(self, locked: dict[UUID, LockedConversation], skipped: set[UUID]) -> None:
+    def __init__(self, locked: dict[UUID, LockedConversation], skipped: set[UUID], targets: Targets) -> None:
         self.locked = locked
+        self.targets = targets
+        self.unchanged: list[tuple[UUID, UUID, int, bytes, UUID]] = []  # the keys of reactions that change nothing
         self.skipped = skipped
         self.fresh: list[tuple[NewEntry, Entry]] = []
+        self.links: list[bytes | None] = []  # the hashes of `fresh`
         self.seen: dict[tuple[UUID, int], tuple[bytes, SendOutcome]] = {}
+        self.withheld: list[UUID] = []  # of `fresh`, what a block keeps from the other one
+        self.media: list[tuple[str, UUID, UUID]] = []  # of `fresh`: (media, message, conversation)
 
     def place(self, item: NewEntry, facts: tuple[Any, ...]) -> Appended | Exception | Busy:
         """Decide one item; `facts` is its row of _FACTS."""
-        now, is_member, *before, target_ok = facts
+        now, is_member, withheld, *before, target_ok = facts
         conversation = self.locked.get(item.conversation_id)
         if conversation is None and item.conversation_id in self.skipped:
             return BUSY
         key = (item.sender_id, item.client_random)
         earlier = self.seen.get(key)
         if earlier is None and before[0] is not None:
-            earlier = (
-                bytes(before[5]),
-                SendOutcome("duplicate", before[0], before[1], before[2], before[3], before[4]),
-            )
+            args = (before[0], before[1], before[2], before[3], before[4])
+            earlier = (bytes(before[5]), SendOutcome("duplicate", *args) if before[2] else _unchanged(item))
         if earlier is not None:
             if earlier[0] != item.fingerprint:
                 return ClientRandomReused()
-            return Appended(earlier[1], None, item.origin)
+            outcome = earlier[1]
+            if item.media is not None:
+                outcome = msgspec.structs.replace(outcome, media_metadata=item.media)
+            return Appended(outcome, None, item.origin)
         refusal = self._refusal(item, conversation, is_member, target_ok)
         if refusal is not None:
             return refusal
         assert conversation is not None
-        entry = _entry_of(item, *conversation.next_place(now))
+        if item.target is not None:
+            verdict = self.targets.decide(item, now)
+            if isinstance(verdict, WhisprError):
+                return verdict
+            if verdict == "unchanged":
+                self.unchanged.append((item.message_id, *key, item.fingerprint, item.conversation_id))
+                self.seen[key] = (item.fingerprint, _unchanged(item))
+                return Appended(_unchanged(item), None, item.origin)
+        entry = self._entry_of(item, conversation, now)
+        if withheld or (item.target is not None and self.targets.is_withheld(item.target)):
+            entry = WithheldEntry.of(entry)
+            self.withheld.append(entry.message_id)
+        if entry.media_id is not None:
+            self.media.append((entry.media_id, entry.message_id, entry.conversation_id))
         self.fresh.append((item, entry))
+        self.links.append(conversation.link(entry))
         args = (entry.message_id, entry.conversation_id, entry.seq, entry.sent_at, entry.expires_at)
         self.seen[key] = (item.fingerprint, SendOutcome("duplicate", *args))
-        return Appended(SendOutcome("sent", *args), entry, item.origin)
+        return Appended(SendOutcome("sent", *args, item.media), entry, item.origin)
+
+    def _entry_of(self, item: NewEntry, conversation: LockedConversation, now: datetime) -> Entry:
+        """The entry at the next place, expiring by its own ttl, the conversation's timer, or with its target."""
+        ttl = conversation.ttl if item.ttl is None and item.type in MESSAGES else item.ttl
+        entry = _entry_of(item, *conversation.next_place(now), ttl)
+        if item.target is not None:
+            self.targets.apply(item, entry.sent_at)
+            entry = msgspec.structs.replace(entry, expires_at=self.targets.expires_at(item))
+        return entry
 
     @staticmethod
     def _refusal(
@@ -214,6 +333,8 @@ class _Batch:
             return StaleMembership(details={"membersVersion": conversation.members_version})
         if not target_ok:
             return InvalidTarget()
+        if item.media_id is not None and item.media is None:
+            return InvalidMedia()
         return None
 
     def columns(self) -> tuple[list[Any], ...]:
@@ -236,16 +357,32 @@ class _Batch:
                 entry.sent_at,
                 entry.expires_at,
                 item.fingerprint,
-                self.locked[entry.conversation_id].member_count - 1 <= LIMITS.status_rows_max,
+                # What changes a message has no recipients to account for: the message has.
+                item.target is None
+                and self.locked[entry.conversation_id].member_count - 1 <= LIMITS.status_rows_max,
+                item.draft_before,
+                entry.ttl_after_read,
+                link,
             )
-            for item, entry in self.fresh
+            for (item, entry), link in zip(self.fresh, self.links, strict=True)
         ]
         touched = {entry.conversation_id for _, entry in self.fresh}
-        heads = [(c.id, c.last_seq, c.last_sent_at) for c in self.locked.values() if c.id in touched]
+        heads = [(c.id, c.last_seq, c.last_sent_at, c.head_hash) for c in self.locked.values() if c.id in touched]
         return (*map(list, zip(*rows, strict=True)), *map(list, zip(*heads, strict=True)))
 
 
-def _entry_of(item: NewEntry, seq: int, sent_at: datetime) -> Entry:
+def _peer_of(item: NewEntry, locked: dict[UUID, LockedConversation]) -> UUID | None:
+    conversation = locked.get(item.conversation_id)
+    return None if conversation is None else conversation.peer_of(item.sender_id)
+
+
+def _unchanged(item: NewEntry) -> SendOutcome:
+    """The answer to a reaction that changes nothing: it names the message, and no seq, for there is no entry."""
+    return SendOutcome("duplicate", item.target or item.message_id, item.conversation_id)
+
+
+def _entry_of(item: NewEntry, seq: int, sent_at: datetime, ttl: int | None) -> Entry:
+    lifetime = LIMITS.unread_ttl_seconds if item.from_reading else ttl
     return Entry(
         message_id=item.message_id,
         conversation_id=item.conversation_id,
@@ -261,8 +398,9 @@ def _entry_of(item: NewEntry, seq: int, sent_at: datetime) -> Entry:
         client_random=item.client_random,
         sent_at=sent_at,
         edited_at=None,
-        expires_at=None if item.ttl is None else sent_at + timedelta(seconds=item.ttl),
+        expires_at=None if lifetime is None else sent_at + timedelta(seconds=lifetime),
         signature=item.signature,
+        ttl_after_read=item.ttl if item.from_reading else None,
     )
 
 
@@ -272,16 +410,24 @@ def conversation_lock(cursor: CursorWrapper, conversation_id: UUID) -> LockedCon
     Everything that decides who is a member happens under this lock, so that it is ordered with the sends.
     """
     cursor.execute(
-        "SELECT id, type, last_seq, last_sent_at, members_version, member_count, settings, deleted_at"
+        "SELECT id, type, last_seq, last_sent_at, members_version, member_count, head_hash, settings, deleted_at"
         " FROM conversations WHERE id = %s FOR NO KEY UPDATE",
         [conversation_id],
     )
     row = cursor.fetchone()
     if row is None:
         return None
-    id_, type_, last_seq, last_sent_at, members_version, member_count, settings, deleted_at = row
+    id_, type_, last_seq, last_sent_at, members_version, member_count, head_hash, chosen, deleted_at = row
     return LockedConversation(
-        id_, type_, last_seq, last_sent_at, members_version, member_count, msgspec.json.decode(settings), deleted_at
+        id_,
+        type_,
+        last_seq,
+        last_sent_at,
+        members_version,
+        member_count,
+        head_hash=head_hash,
+        settings=msgspec.json.decode(chosen),
+        deleted_at=deleted_at,
     )
 
 
@@ -294,13 +440,7 @@ def append_system(
     seq, sent_at = locked.next_place(cursor.fetchone()[0])
     metadata = msgspec.json.encode({"event": event, **details})
     message_id = new_id()
-    cursor.execute(
-        "INSERT INTO messages (id, conversation_id, seq, sender_id, message_type, content, metadata, sent_at,"
-        " is_deleted, delete_for_everyone) VALUES (%s, %s, %s, %s, 'system', '', %s::jsonb, %s, false, false)",
-        [message_id, locked.id, seq, by, metadata.decode(), sent_at],
-    )
-    cursor.execute("UPDATE conversations SET last_seq = %s, last_sent_at = %s WHERE id = %s", [seq, sent_at, locked.id])
-    return Entry(
+    entry = Entry(
         message_id=message_id,
         conversation_id=locked.id,
         seq=seq,
@@ -318,3 +458,15 @@ def append_system(
         expires_at=None,
         signature=None,
     )
+    link = locked.link(entry)
+    cursor.execute(
+        "INSERT INTO messages (id, conversation_id, seq, sender_id, message_type, content, metadata, sent_at,"
+        " chain_hash, is_deleted, delete_for_everyone)"
+        " VALUES (%s, %s, %s, %s, 'system', '', %s::jsonb, %s, %s, false, false)",
+        [message_id, locked.id, seq, by, metadata.decode(), sent_at, link],
+    )
+    cursor.execute(
+        "UPDATE conversations SET last_seq = %s, last_sent_at = %s, head_hash = %s WHERE id = %s",
+        [seq, sent_at, link, locked.id],
+    )
+    return entry

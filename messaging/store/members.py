@@ -12,13 +12,17 @@ from django.db import connection, transaction
 from django.db.backends.utils import CursorWrapper
 
 from messaging.events import Entry, MemberReceipt, MemberView
+from messaging.store.blocks import DELIVERED_SHOWN
 from messaging.store.log import LockedConversation, append_system, conversation_lock
+from messaging.store.privacy import TELLS
 from whispr.kernel.errors import BadRequest, Forbidden, NotFound
 from whispr.kernel.limits import LIMITS
 
 Role = Literal["owner", "admin", "member"]
 Entries = tuple[Entry, ...]
 MANAGERS: frozenset[Role] = frozenset({"owner", "admin"})
+# The conversation's setting under which those who are added see what was before them.
+SHARED_HISTORY = "sharedHistory"
 
 
 def get_role(cursor: CursorWrapper, conversation_id: UUID, user_id: UUID) -> Role | None:
@@ -78,25 +82,22 @@ def _get_members(cursor: CursorWrapper, conversation_id: UUID) -> list[MemberVie
 def list_receipts(user_id: UUID, conversation_id: UUID) -> list[MemberReceipt]:
     """How far each current member received and read. Raises NotFound for a non-member.
 
-    Of others only what they let others know (`public_read_seq`), of the caller the own `read_seq` (PROTOCOL.md §4.5).
+    Of others only what they let others know (`public_read_seq`), and 0 for a caller who does not tell either; of the
+    caller the own `read_seq` (PROTOCOL.md §4.5).
     """
     with connection.cursor() as cursor:
         access_member(cursor, conversation_id, user_id)
-        cursor.execute(
-            "SELECT user_id, delivered_seq, CASE WHEN user_id = %s THEN read_seq ELSE public_read_seq END"
-            " FROM members WHERE conversation_id = %s AND left_seq IS NULL ORDER BY joined_seq, user_id",
-            [user_id, conversation_id],
-        )
-        return [MemberReceipt(*row) for row in cursor.fetchall()]
+    return list_receipts_of(user_id, [conversation_id]).get(conversation_id, [])
 
 
 def list_receipts_of(user_id: UUID, conversation_ids: list[UUID]) -> dict[UUID, list[MemberReceipt]]:
     """`list_receipts` for several conversations at once; those in which the user is no longer a member are left out."""
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT m.conversation_id, m.user_id, m.delivered_seq,"
-            " CASE WHEN m.user_id = me.user_id THEN m.read_seq ELSE m.public_read_seq END"
+            f"SELECT m.conversation_id, m.user_id, {DELIVERED_SHOWN},"
+            f" CASE WHEN m.user_id = me.user_id THEN m.read_seq WHEN {TELLS} THEN m.public_read_seq ELSE 0 END"
             " FROM members me JOIN members m ON m.conversation_id = me.conversation_id AND m.left_seq IS NULL"
+            " JOIN conversations c ON c.id = me.conversation_id LEFT JOIN user_settings s ON s.user_id = me.user_id"
             " WHERE me.user_id = %s AND me.conversation_id = ANY(%s::uuid[]) AND me.left_seq IS NULL"
             " ORDER BY m.conversation_id, m.joined_seq, m.user_id",
             [user_id, conversation_ids],
@@ -116,8 +117,10 @@ def _lock_rows(cursor: CursorWrapper, conversation_id: UUID, user_ids: list[UUID
     )
 
 
-def members_insert(cursor: CursorWrapper, conversation_id: UUID, joined_seq: int, roles: dict[UUID, Role]) -> None:
-    """Write the memberships that begin at `joined_seq`; under the conversation's lock.
+def members_insert(
+    cursor: CursorWrapper, conversation_id: UUID, joined_seq: int, version: int, roles: dict[UUID, Role]
+) -> None:
+    """Write the memberships that begin at `joined_seq`, in `members_version` `version`; under the conversation's lock.
 
     A returning user's closed span moves to `member_spans` and the row begins anew. The watermarks stay: they say what
     was received and read in the earlier span, and raising them over the gap would claim a receipt that nobody gave.
@@ -132,22 +135,40 @@ def members_insert(cursor: CursorWrapper, conversation_id: UUID, joined_seq: int
     )
     cursor.execute(
         "INSERT INTO members (conversation_id, user_id, role, joined_seq, delivered_seq, read_seq, public_read_seq,"
-        " joined_at, changed_at)"
-        " SELECT %s, u.user_id, u.role, %s, 0, 0, 0, clock_timestamp(), clock_timestamp()"
+        " changed_version, joined_at, changed_at)"
+        " SELECT %s, u.user_id, u.role, %s, 0, 0, 0, %s, clock_timestamp(), clock_timestamp()"
         " FROM unnest(%s::uuid[], %s::text[]) AS u (user_id, role)"
         " ON CONFLICT (conversation_id, user_id) DO UPDATE SET role = excluded.role, joined_seq = excluded.joined_seq,"
-        " left_seq = NULL, joined_at = excluded.joined_at, changed_at = excluded.changed_at",
-        [conversation_id, joined_seq, users, list(roles.values())],
+        " left_seq = NULL, changed_version = excluded.changed_version, joined_at = excluded.joined_at,"
+        " changed_at = excluded.changed_at",
+        [conversation_id, joined_seq, version, users, list(roles.values())],
     )
 
 
-def members_close(cursor: CursorWrapper, conversation_id: UUID, left_seq: int, user_ids: list[UUID]) -> None:
-    """End memberships at `left_seq`, the entry that tells of it; under the conversation's lock."""
+def history_share(cursor: CursorWrapper, conversation_id: UUID, joined_seq: int, user_ids: list[UUID]) -> None:
+    """Let users who join at `joined_seq` see everything before it: spans where their own earlier ones leave gaps."""
+    cursor.execute(
+        "INSERT INTO member_spans (conversation_id, user_id, from_seq, to_seq, shared)"
+        " SELECT %s, u.user_id, lower(g), upper(g) - 1, true FROM unnest(%s::uuid[]) AS u (user_id)"
+        " CROSS JOIN LATERAL unnest(int8multirange(int8range(1, %s::bigint)) - coalesce((SELECT"
+        " range_agg(int8range(s.from_seq, s.to_seq + 1)) FROM member_spans s"
+        " WHERE s.conversation_id = %s AND s.user_id = u.user_id), '{}'::int8multirange)) AS g",
+        [conversation_id, user_ids, joined_seq, conversation_id],
+    )
+
+
+def members_close(
+    cursor: CursorWrapper, conversation_id: UUID, left_seq: int, version: int, user_ids: list[UUID]
+) -> None:
+    """End memberships at `left_seq`, the entry that tells of it, in `members_version` `version`; under the lock."""
     _lock_rows(cursor, conversation_id, user_ids)
     cursor.execute(
-        "UPDATE members SET left_seq = %s, changed_at = clock_timestamp()"
+        "UPDATE members SET left_seq = %s, changed_version = %s, changed_at = clock_timestamp()"
         " WHERE conversation_id = %s AND user_id = ANY(%s::uuid[]) AND left_seq IS NULL",
-        [left_seq, conversation_id, user_ids],
+        [left_seq, version, conversation_id, user_ids],
+    )
+    cursor.execute(
+        "DELETE FROM drafts WHERE conversation_id = %s AND user_id = ANY(%s::uuid[])", [conversation_id, user_ids]
     )
 
 
@@ -164,7 +185,8 @@ def members_count(cursor: CursorWrapper, locked: LockedConversation, change: int
 def members_add(user_id: UUID, conversation_id: UUID, user_ids: list[UUID]) -> tuple[Entries, list[MemberView]]:
     """Add users to a group: one `member_added` entry, at whose seq they join; who is a member already is passed over.
 
-    Gives the entry, if there is one, and the members as they are then.
+    Where the conversation shares its history they see everything before it as well; unread counts from the join. Gives
+    the entry, if there is one, and the members as they are then.
 
     Raises NotFound for a non-member, Forbidden where the caller is neither owner nor admin or the conversation is
     direct, BadRequest over `LIMITS.members_per_conversation`.
@@ -185,9 +207,14 @@ def members_add(user_id: UUID, conversation_id: UUID, user_ids: list[UUID]) -> t
             return (), _get_members(cursor, conversation_id)
         if locked.member_count + len(fresh) > LIMITS.members_per_conversation:
             raise BadRequest(f"A conversation has at most {LIMITS.members_per_conversation} members.")
-        entry = append_system(cursor, locked, by=user_id, event="member_added", details=_who(fresh, user_id))
-        members_insert(cursor, conversation_id, entry.seq, dict.fromkeys(fresh, "member"))
+        details = _who(fresh, user_id)
+        if locked.settings.get(SHARED_HISTORY) is True:
+            details[SHARED_HISTORY] = True
+        entry = append_system(cursor, locked, by=user_id, event="member_added", details=details)
         members_count(cursor, locked, len(fresh))
+        members_insert(cursor, conversation_id, entry.seq, locked.members_version, dict.fromkeys(fresh, "member"))
+        if SHARED_HISTORY in details:
+            history_share(cursor, conversation_id, entry.seq, fresh)
         return (entry,), _get_members(cursor, conversation_id)
 
 
@@ -215,8 +242,8 @@ def member_remove(user_id: UUID, conversation_id: UUID, member_id: UUID) -> Entr
             if heir is not None:
                 entries.append(_role_write(cursor, locked, by=user_id, roles={heir: "owner"}))
         entry = append_system(cursor, locked, by=user_id, event="member_removed", details=_who([member_id], user_id))
-        members_close(cursor, conversation_id, entry.seq, [member_id])
         members_count(cursor, locked, -1)
+        members_close(cursor, conversation_id, entry.seq, locked.members_version, [member_id])
         return (*entries, entry)
 
 

@@ -32,7 +32,7 @@ ANSWER_SECONDS = 20.0
 randoms = itertools.count(1)
 
 
-def token_of(user: UUID, device: UUID, lifetime: int = 3600, **claims: Any) -> str:
+def token_of(user: UUID, device: UUID, /, lifetime: int = 3600, **claims: Any) -> str:
     """A token as the auth service would sign it; `claims` are added, None takes one away."""
     now = int(time.time())
     body = {
@@ -105,7 +105,9 @@ class Client:
     _reader: asyncio.Task[None] | None = None
 
     @classmethod
-    async def open(cls, url: str, user: UUID, device: UUID, *, token: str | None = None, acks: bool = False) -> "Client":
+    async def open(
+        cls, url: str, user: UUID, device: UUID, *, token: str | None = None, acks: bool = False
+    ) -> "Client":
         """Connect to a server at `url` (http://…). Raises websockets' InvalidStatus for a refusal."""
         connection = await connect(
             f"{url.replace('http', 'ws', 1)}/socket/websocket?vsn=2.0.0",

@@ -8,6 +8,8 @@ from django.core.management import call_command
 
 from tests.live.server import Cluster, Scene
 
+LIVE_ASGI = ["uvicorn", "daphne"]
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Everything here is `e2e`."""
@@ -24,7 +26,7 @@ def live_database(django_db_setup: None, django_db_blocker: Any) -> Iterator[Non
         call_command("flush", verbosity=0, interactive=False)
 
 
-@pytest.fixture(scope="session", params=["uvicorn", "daphne"])
+@pytest.fixture(scope="session", params=LIVE_ASGI)
 def cluster(request: pytest.FixtureRequest, live_database: None) -> Iterator[Cluster]:
     """Two processes on one database."""
     servers = Cluster(request.param, workers=2)

@@ -142,9 +142,7 @@ async def test_acknowledgements_in_their_three_forms(scene: Scene) -> None:
     delivered = [(one["messageIds"], one["upTo"]) for one in ann.events("delivery_status_update")]
     assert delivered == [(ids[:1], 2), (ids[1:2], 3)]
     assert [(one["messageIds"], one["upTo"]) for one in ann.events("read_status_update")] == [(ids[:2], 3)]
-    cursors = scene.rows(
-        "SELECT conversation_id::text, acked_seq FROM device_cursors WHERE device_id = %s", bob.device
-    )
+    cursors = scene.rows("SELECT conversation_id::text, acked_seq FROM device_cursors WHERE device_id = %s", bob.device)
     assert sorted(cursors) == sorted([(conversation_id, 3), (other, 1)])
 
 

@@ -69,6 +69,17 @@ def test_a_signal_ends_the_check_and_what_it_started(number: signal.Signals) -> 
     assert wait_gone(child) == []
 
 
+def test_a_check_that_hangs_is_stopped_and_has_failed() -> None:
+    code = """
+        suite = checks.Checks({"PATH": "/usr/bin:/bin"})
+        print(suite.run("hanging", ["sleep", "100"], seconds=0.2), suite.failed)
+    """
+    out, _ = python(code).communicate(timeout=30)
+
+    assert "hanging is not done after 0 s and is stopped." in out
+    assert "False ['hanging']" in out
+
+
 def test_compare_names_each_difference(tmp_path: Path) -> None:
     committed, built = tmp_path / "committed", tmp_path / "built"
     for path, content in (

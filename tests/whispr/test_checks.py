@@ -88,6 +88,7 @@ def test_the_local_run_is_silent(settings):
         ({"ALLOWED_HOSTS": ["*"]}, ["whispr.W011"]),
         ({"WHISPR_SIGNATURES": "sometimes"}, ["whispr.E009"]),
         ({"WHISPR_SIGNATURES": "off"}, ["whispr.W012"]),
+        ({"WHISPR_TRACE": "some"}, ["whispr.E010"]),
     ],
     ids=str,
 )

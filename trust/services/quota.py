@@ -22,7 +22,7 @@ from whispr.kernel.limits import LIMITS
 from whispr.kernel.loops import PerLoop
 from whispr.kernel.redis import RedisAway, RedisBatch, RedisLink
 
-Kind = Literal["send", "ack", "typing"]
+Kind = Literal["send", "ack", "typing", "react", "delete"]
 
 # As many as a process has sockets; whoever sent longest ago is forgotten first. 100 times of 8 bytes each are 16 MB.
 USERS_MAX = 20_000
@@ -91,8 +91,13 @@ class Buckets:
 
 
 _sends = SendWindows()
-_acks = Buckets()
-_typing = Buckets()
+# Each but "send" is counted by each process alone: a bucket, and its size and rate in LIMITS.
+_buckets: dict[Kind, tuple[Buckets, str]] = {
+    "ack": (Buckets(), "acks_per_minute"),
+    "typing": (Buckets(), "typing_per_minute"),
+    "react": (Buckets(), "reactions_per_minute"),
+    "delete": (Buckets(), "deletions_per_minute"),
+}
 
 
 class _SharedSends:
@@ -135,9 +140,10 @@ def quota_take(user_id: UUID, kind: Kind) -> Awaitable[None] | None:
     """
     if kind == "send":
         return _take_send(user_id)
-    limit = LIMITS.acks_per_minute if kind == "ack" else LIMITS.typing_per_minute
+    bucket, name = _buckets[kind]
+    limit: int = getattr(LIMITS, name)
     if limit:
-        seconds = (_acks if kind == "ack" else _typing).take(user_id, limit)
+        seconds = bucket.take(user_id, limit)
         if seconds > 0:
             raise _refusal(kind, seconds)
     return None

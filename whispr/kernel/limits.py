@@ -17,6 +17,9 @@ class Limits:
     emoji_bytes: int = 64
     signature_bytes: int = 64  # Ed25519
     media_id_bytes: int = 128
+    media_bytes: int = 25 * 1024 * 1024  # one encrypted medium
+    media_waiting_bytes: int = 512 * 1024 * 1024  # a user's media that no message carries yet; 0 lifts it
+    media_user_bytes: int = 10 * 1024 * 1024 * 1024  # all media of a user; 0 lifts it
     name_bytes: int = 128  # a device's name, a role, a platform
     conversation_settings_bytes: int = 4 * 1024
 
@@ -28,18 +31,32 @@ class Limits:
     page_max: int = 200
     page_default: int = 50
     devices_per_user: int = 50
+    blocks_per_user: int = 10_000
+    device_retention_days: int = 45  # a device that was away for longer begins anew; 0: never
+    edit_versions: int = 10  # of a message, the original among them; older ones lose their content
+    edits_per_message: int = 200
+    reactions_per_user: int = 20  # different emoji of one user on one message
+    reactions_per_message: int = 100  # different emoji on one message
+    reaction_users_shown: int = 20  # user ids beside an emoji's count in history
+    hidden_shown: int = 10_000  # messages deleted for oneself, as a synchronisation or a join lists them
+    scheduled_per_user: int = 100  # that wait for their time or to be encrypted again
+    drafts_per_user: int = 200
 
     # Rates (0 lifts one)
     sends_per_minute: int = 100
     acks_per_minute: int = 6_000
     typing_per_minute: int = 60
+    reactions_per_minute: int = 120
+    deletions_per_minute: int = 120
 
     # Times
     ttl_min_seconds: int = 1
     ttl_max_seconds: int = 4 * 7 * 24 * 3600
+    unread_ttl_seconds: int = 7 * 24 * 3600  # a ttl that starts at the reading ends so long after the send at the latest
     edit_window_seconds: int = 24 * 3600
     schedule_ahead_seconds: int = 366 * 24 * 3600
     dedup_retention: int = 30 * 24 * 3600
+    trace_retention: int = 7 * 24 * 3600
     token_lifetime_max: int = 31 * 24 * 3600
     token_leeway: int = 30
     ticket_seconds: int = 30
@@ -63,6 +80,8 @@ class Limits:
     pool_wait_seconds: int = 2
     redis_timeout_ms: int = 250
 
+    media_transfer_seconds: int = 120  # 25 MiB in 120 s are 218 KB/s
+
     # Queues
     commit_waiting_max: int = 4_096  # entries that wait for the group commit of one process
     commit_batch_max: int = 256
@@ -70,6 +89,7 @@ class Limits:
     receipts_batch_max: int = 512
     bus_waiting_max: int = 2_048
     rest_running_max: int = 128  # REST requests of one process that run at once, a thread each
+    media_transfers_max: int = 32  # media that one process takes in at once, and as many that it gives out
 
 
 def load_limits() -> Limits:

@@ -24,3 +24,5 @@ redis_up = Gauge("whispr_redis_up", "1 while Redis answers in time, by what it i
 quota_refused = Counter("whispr_quota_refused", "Requests over their rate", ["kind"])
 quota_local = Counter("whispr_quota_local", "Sends counted by one process alone, because Redis was away")
 presences = Gauge("whispr_presences", "Sockets that this process shows as present in conversations")
+scheduled = Counter("whispr_scheduled", "Scheduled messages that left the state scheduled", ["state"])
+trace_dropped = Counter("whispr_trace_dropped", "Steps of traces that were not kept, because too many waited")

@@ -13,7 +13,8 @@ from tests.messaging.api.client import Client
 # PROTOCOL.md §3, as far as issue 2 serves it.
 ROUTES = {
     "messages": "post",
-    "messages/{message_id}": "get",
+    "messages/{message_id}": "get put delete",
+    "messages/{message_id}/reactions": "get post delete",
     "messages/{message_id}/read": "post",
     "messages/{message_id}/delivery": "get",
     "conversations": "get post",
@@ -28,9 +29,18 @@ ROUTES = {
     "devices": "get post",
     "devices/{device_id}": "patch delete",
     "settings": "get patch",
+    "media": "post",
+    "media/{media_id}": "get",
+    "blocks": "get",
+    "blocks/{user_id}": "put delete",
     "dev/tokens": "post",
     "dev/people": "get",
     "socket-tickets": "post",
+    "messages/scheduled": "get post",
+    "messages/scheduled/{scheduled_id}": "get put delete",
+    "messages/drafts": "get post",
+    "messages/drafts/{conversation_id}": "get put delete",
+    "messages/{message_id}/trace": "get",
 }
 
 

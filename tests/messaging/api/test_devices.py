@@ -36,10 +36,15 @@ async def test_devices_are_registered_changed_and_revoked():
 
 async def test_settings_are_the_users_on_all_devices():
     ann = Client()
-    assert (await ann.get("/settings")).json == {"readReceipts": True}
-    assert (await ann.patch("/settings", {"readReceipts": False})).json == {"readReceipts": False}
-    assert (await Client(ann.user).get("/settings")).json == {"readReceipts": False}
-    assert (await ann.patch("/settings", {})).json == {"readReceipts": False}
+    assert (await ann.get("/settings")).json == {"readReceipts": True, "shareLastSeen": True}
+    changed = {"readReceipts": False, "shareLastSeen": True}
+    assert (await ann.patch("/settings", {"readReceipts": False})).json == changed
+    assert (await Client(ann.user).get("/settings")).json == changed
+    assert (await ann.patch("/settings", {})).json == changed
+    changed["shareLastSeen"] = False
+    assert (await ann.patch("/settings", {"shareLastSeen": False})).json == changed
+    assert (await ann.patch("/settings", {"shareLastSeen": "no"})).code == "bad_request"
+    assert (await Client(ann.user).get("/settings")).json == changed
 
 
 async def test_a_ticket_stands_for_the_device():

@@ -340,6 +340,6 @@ async def test_settings_have_defaults_and_are_kept(changes):
     assert (await service.user_settings_get(actor)).read_receipts is False
     assert (await service.user_settings_update(actor, UpdateSettings(read_receipts=True))).read_receipts is True
     assert changes == [
-        (actor.user_id, "settings", {"readReceipts": False}),
-        (actor.user_id, "settings", {"readReceipts": True}),
+        (actor.user_id, "settings", {"readReceipts": False, "shareLastSeen": True}),
+        (actor.user_id, "settings", {"readReceipts": True, "shareLastSeen": True}),
     ]

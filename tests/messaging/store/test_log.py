@@ -272,7 +272,7 @@ def test_an_old_view_of_the_members_is_refused_with_the_present_one():
         [entry_of(conversation_id, ann, members_version=1), entry_of(conversation_id, ann, members_version=2)]
     )
     assert isinstance(stale, StaleMembership)
-    assert stale.details == {"membersVersion": 2}
+    assert stale.details == {"membersVersion": 2, "added": [str(bob)], "removed": []}
     assert appended(current).outcome.seq == 3
 
 
