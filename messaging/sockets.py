@@ -4,7 +4,6 @@ import asyncio
 import logging
 import os
 import time
-from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any, Protocol
 from uuid import UUID
@@ -49,7 +48,6 @@ class Sockets:
 
     def __init__(self) -> None:
         self._all: set[OpenSocket] = set()
-        self._of_user: defaultdict[UUID, int] = defaultdict(int)
         self._gone: dict[UUID, float] = {}  # devices whose sockets closed, and when: not in the database yet
         self._sweeping: asyncio.Task[None] | None = None
         self._noting: asyncio.Task[None] | None = None
@@ -57,14 +55,9 @@ class Sockets:
     def __len__(self) -> int:
         return len(self._all)
 
-    def count(self, user_id: UUID) -> int:
-        """The open sockets of a user in this process."""
-        return self._of_user.get(user_id, 0)
-
     def add(self, socket: OpenSocket) -> None:
         """Register a socket; the first one starts the sweep."""
         self._all.add(socket)
-        self._of_user[socket.actor.user_id] += 1
         telemetry.sockets.set(len(self._all))
         if self._sweeping is None or self._sweeping.done():
             self._sweeping = asyncio.get_running_loop().create_task(self._sweep())
@@ -76,10 +69,6 @@ class Sockets:
             self._gone[socket.actor.device_id] = time.monotonic()
             if self._noting is None or self._noting.done():
                 self._noting = asyncio.get_running_loop().create_task(self._note_gone())
-            user_id = socket.actor.user_id
-            self._of_user[user_id] -= 1
-            if not self._of_user[user_id]:
-                del self._of_user[user_id]
             telemetry.sockets.set(len(self._all))
 
     async def _sweep(self) -> None:

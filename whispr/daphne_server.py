@@ -144,7 +144,8 @@ def main() -> None:
 
     def ready() -> None:
         # A bad frame is answered with its close code (1007, 1009), not by a connection that breaks off.
-        server.ws_factory.setProtocolOptions(failByDrop=False)
+        # (allowNullOrigin is the one option that the call would set back: origins are the application's matter.)
+        server.ws_factory.setProtocolOptions(failByDrop=False, allowNullOrigin=True)
         asyncio.get_event_loop().create_task(start())
 
     server.ready_callable = ready

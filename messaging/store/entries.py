@@ -3,7 +3,8 @@
 Every read here joins the user's membership and spans, and blanks what expired or was deleted, whatever the workers did.
 
 There are two readings. The log's own (catch-up, synchronisation, fan-out) gives each entry as it was appended: an
-edited message at its seq as it was first, then its edits. The other (history, one message) gives each message as it is now.
+edited message at its seq as it was first, then its edits. The other (history, one message) gives each message as it is
+now.
 """
 
 from collections.abc import Sequence
@@ -31,8 +32,9 @@ _DEAD = "m.is_deleted OR coalesce(m.expires_at <= clock_timestamp(), false)"
 _GONE = f"CROSS JOIN LATERAL (SELECT {_DEAD} AS is) gone"
 # What the reader deleted for themselves, its edits and the reactions to it: in the log's reading a place without
 # content, as all devices of the reader are to hold it; in the other reading it is left out.
-_HIDDEN = """EXISTS (SELECT 1 FROM hidden_messages h
-    WHERE h.user_id = b.user_id AND h.message_id = coalesce(m.target_id, m.id))"""
+# A scalar, not EXISTS: that may be planned as a hash over what everybody hid.
+_HIDDEN = """((SELECT h.id FROM hidden_messages h
+    WHERE h.user_id = b.user_id AND h.message_id = coalesce(m.target_id, m.id) LIMIT 1) IS NOT NULL)"""
 _GONE_FOR_READER = f"CROSS JOIN LATERAL (SELECT {_DEAD} OR {_HIDDEN} AS is) gone"
 _VISIBLE = """
 (m.seq >= b.joined_seq AND (b.left_seq IS NULL OR m.seq <= b.left_seq) OR EXISTS (

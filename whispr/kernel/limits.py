@@ -52,7 +52,7 @@ class Limits:
     # Times
     ttl_min_seconds: int = 1
     ttl_max_seconds: int = 4 * 7 * 24 * 3600
-    unread_ttl_seconds: int = 7 * 24 * 3600  # a ttl that starts at the reading ends so long after the send at the latest
+    unread_ttl_seconds: int = 7 * 24 * 3600  # after the send, a ttl that starts at the reading ends
     edit_window_seconds: int = 24 * 3600
     schedule_ahead_seconds: int = 366 * 24 * 3600
     dedup_retention: int = 30 * 24 * 3600

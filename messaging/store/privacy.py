@@ -1,0 +1,8 @@
+"""Whether a user tells that they read, as a condition in SQL: one wording for every query that asks (PROTOCOL.md §4.5).
+
+The user's own setting, unless the conversation says that nobody tells; that it says otherwise overrides nobody's own.
+Who does not tell does not learn: the same condition decides what a user is shown of others.
+"""
+
+# Of `s`, the user's row of user_settings (LEFT JOIN: no row is the default), and `c`, the conversation.
+TELLS = "(coalesce(s.read_receipts, true) AND c.settings -> 'readReceipts' IS DISTINCT FROM 'false'::jsonb)"
