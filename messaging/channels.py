@@ -1,8 +1,8 @@
 """One joined topic of one socket: its events are taken in order, one after the other, in a bounded inbox.
 
 A handler answers at once, or hands back something to wait for; only then a task is made, and what comes after it on
-this topic
-waits. Sends and acknowledgements are queued for their group commit without waiting, so that one socket fills a batch.
+this topic waits. Sends and acknowledgements are queued for their group commit without waiting, so that one socket fills
+a batch.
 """
 
 import asyncio
@@ -32,8 +32,8 @@ Work = Coroutine[Any, Any, None]
 
 
 class Answer(Generic[T]):
-    """One request's answer to come. An object and not a pair of closures: those refer to each other, and left so much to
-    the cycle collector at 3,000 requests a second that it took a sixth of the process's time.
+    """One request's answer to come. An object and not a pair of closures: those refer to each other, and left so much
+    to the cycle collector at 3,000 requests a second that it took a sixth of the process's time.
     """
 
     __slots__ = ("_answered", "_channel", "_encode", "_ref")

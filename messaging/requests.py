@@ -157,9 +157,8 @@ def encode_metadata(metadata: dict[str, Any], name: str = "metadata", max_bytes:
     """`metadata` as compact JSON, within the limits of PROTOCOL.md §5.
 
     Raises TooLarge over `max_bytes`; BadRequest where it is too deep, holds a NUL (PostgreSQL's jsonb refuses it), a
-    number
-    other than 0 outside ±(1e-7 … 2^53 − 1): JavaScript clients would read it wrongly, or jsonb write it in hundreds
-    of digits.
+    number other than 0 outside ±(1e-7 … 2^53 − 1): JavaScript clients would read it wrongly, or jsonb write it in
+    hundreds of digits.
     """
     if not metadata:
         return b"{}"

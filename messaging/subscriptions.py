@@ -1,8 +1,8 @@
 """A socket's place in each conversation: live and catch-up without a seam, and the window of unacknowledged entries.
 
 Every subscription starts behind: it is read from the log, as if it had been away, until a read finds nothing more;
-from then
-on it follows the feed. It falls behind again when the window is full. So there is one way to miss nothing, not two.
+from then on it follows the feed. It falls behind again when the window is full. So there is one way to miss nothing,
+not two.
 """
 
 import asyncio

@@ -1,4 +1,5 @@
-"""What all tests share: a test database that is made and dropped without a hurry, and that nothing of ours holds open."""
+"""What all tests share: a test database that is made and dropped without a hurry, and that nothing of ours holds
+open."""
 
 from collections.abc import Iterator
 from typing import Any

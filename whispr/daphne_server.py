@@ -1,9 +1,8 @@
 """daphne, run so that it keeps our promises: `python -m whispr.daphne_server -b 127.0.0.1 -p 8000`.
 
 Three things that its own command does not do: a client that does not read stops the sender (daphne writes on without
-end:
-65 → 599 MB behind one slow reader), no socket is closed for its age, and a stop closes sockets with a code that makes
-clients come back (daphne drops the connections, and cannot send 1012).
+end: 65 → 599 MB behind one slow reader), no socket is closed for its age, and a stop closes sockets with a code that
+makes clients come back (daphne drops the connections, and cannot send 1012).
 """
 
 import argparse

@@ -80,7 +80,8 @@ def list_ack_places(acks: Acks) -> list[tuple[UUID, int]] | None:
 
 
 async def list_message_places(actor: Actor, acks: Acks) -> list[tuple[UUID, int]]:
-    """What an acknowledgement by message ids comes to; ids that are unknown or foreign are ignored: they say nothing."""
+    """What an acknowledgement by message ids comes to; ids that are unknown or foreign are ignored: they say
+    nothing."""
     return await database.run(list_places, actor.user_id, acks.message_ids or [])
 
 

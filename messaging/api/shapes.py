@@ -6,7 +6,16 @@ from uuid import UUID
 import msgspec
 
 from messaging.devices import DeviceView
-from messaging.events import BlockedUser, ConversationView, DeliveryCounts, DeliveryView, ErasureView, MemberReceipt, MemberView, ReactionView
+from messaging.events import (
+    BlockedUser,
+    ConversationView,
+    DeliveryCounts,
+    DeliveryView,
+    ErasureView,
+    MemberReceipt,
+    MemberView,
+    ReactionView,
+)
 from messaging.requests import ClientRandom, Request
 from messaging.services.dev_login import DevPersonView
 from whispr.kernel.limits import LIMITS

@@ -2,7 +2,18 @@
 
 from django.urls import path, register_converter
 
-from messaging.api import blocks, conversations, development, devices, drafts, media, messages, reactions, scheduled, sync
+from messaging.api import (
+    blocks,
+    conversations,
+    development,
+    devices,
+    drafts,
+    media,
+    messages,
+    reactions,
+    scheduled,
+    sync,
+)
 from messaging.api.base import IdConverter
 
 register_converter(IdConverter, "id")

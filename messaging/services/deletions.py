@@ -20,9 +20,9 @@ async def message_delete(actor: Actor, request: DeleteMessage, origin: object | 
     """Delete a message; doing it again is no error.
 
     For everyone: it is a tombstone at its seq when this returns, and a `message_deleted` entry tells of it. For
-    oneself: the user's other sockets get a `personal_update` of kind `hidden`; `origin` is the socket that asked. Raises
-    RateLimited, NotFound for a message that the actor may not see, InvalidTarget for what is no message, Forbidden for
-    another's message where it is for everyone.
+    oneself: the user's other sockets get a `personal_update` of kind `hidden`; `origin` is the socket that asked.
+    Raises RateLimited, NotFound for a message that the actor may not see, InvalidTarget for what is no message,
+    Forbidden for another's message where it is for everyone.
     """
     await quota_take_async(actor.user_id, "delete")
     if request.for_everyone:

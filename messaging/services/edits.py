@@ -19,7 +19,8 @@ async def edit_submit(
     """Pass the gate and queue an edit; the future is that of `message_submit`.
 
     It is the same as a send of type `edit` whose target is the message. `content` is the ciphertext where it came
-    beside the request. Raises NotFound for a message that the actor may not see, and what `access_send`, `access_quota` do.
+    beside the request. Raises NotFound for a message that the actor may not see, and what `access_send`,
+    `access_quota` do.
     """
     if request.message_id == UNNAMED:
         raise BadRequest("messageId is missing.")

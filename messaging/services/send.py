@@ -1,8 +1,7 @@
 """Sending: the gate, then the log, then the fan-out. Every way in ends here (DESIGN.md "One message's way").
 
 The gate is what needs no lock: shape, size, signature, quota. Whether the sender is a member, the key is a duplicate
-and the
-target is live is decided under the conversation's lock, by the log.
+and the target is live is decided under the conversation's lock, by the log.
 """
 
 import asyncio
@@ -127,9 +126,8 @@ def message_submit(entry: NewEntry) -> "asyncio.Future[Appended]":
     """Queue an entry that passed the gate; the future ends when it is committed and passed on.
 
     Entries of one conversation are committed in the order of these calls. The future raises NotFound,
-    ClientRandomReused,
-    StaleMembership, InvalidTarget, TemporaryUnavailable, Timeout; for an edit also Forbidden and EditConflict. Raises
-    Overloaded when the queue is full.
+    ClientRandomReused, StaleMembership, InvalidTarget, TemporaryUnavailable, Timeout; for an edit also Forbidden and
+    EditConflict. Raises Overloaded when the queue is full.
     """
     return _commits.get().submit(entry.conversation_id, entry)
 

@@ -24,15 +24,15 @@ _VIEW = (
     "id, user_id, name, platform, public_key, encryption_key, push_token <> '' AS has_push_token, created_at,"
     " last_seen_at, revoked_at"
 )
-_GET = f"SELECT {_VIEW} FROM devices WHERE id = %s"  # noqa: S608 - constants
+_GET = f"SELECT {_VIEW} FROM devices WHERE id = %s"
 _UPDATE = (
-    "UPDATE devices SET name = coalesce(%s, name), platform = coalesce(%s, platform),"  # noqa: S608
+    "UPDATE devices SET name = coalesce(%s, name), platform = coalesce(%s, platform),"
     " push_token = coalesce(%s, push_token), public_key = coalesce(%s, public_key),"
     " encryption_key = coalesce(%s, encryption_key)"
     f" WHERE id = %s AND user_id = %s AND revoked_at IS NULL RETURNING {_VIEW}"
 )
 _LIST = (
-    f"(SELECT {_VIEW} FROM devices WHERE user_id = %s AND revoked_at IS NULL ORDER BY created_at, id)"  # noqa: S608
+    f"(SELECT {_VIEW} FROM devices WHERE user_id = %s AND revoked_at IS NULL ORDER BY created_at, id)"
     " UNION ALL"
     f" (SELECT {_VIEW} FROM devices WHERE user_id = %s AND revoked_at IS NOT NULL"
     " ORDER BY revoked_at DESC, id LIMIT %s)"

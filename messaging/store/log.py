@@ -1,8 +1,8 @@
 """The log of a conversation: the one place where entries are written (DESIGN.md "The hot path").
 
 `entries_append` takes a batch from many senders and conversations and makes it durable in one transaction. seq comes
-from
-`conversations.last_seq` under the row's lock, so that neither a duplicate, a rollback nor a failed item leaves a gap.
+from `conversations.last_seq` under the row's lock, so that neither a duplicate, a rollback nor a failed item leaves a
+gap.
 """
 
 from collections.abc import Sequence
@@ -206,8 +206,8 @@ def entries_append(items: Sequence[NewEntry], patient: bool = True) -> list[Appe
 
     Outcomes: Appended (new or duplicate), NotFound (no such conversation for this sender), ClientRandomReused,
     StaleMembership, InvalidTarget, InvalidMedia, or BUSY where another transaction holds the conversation and `patient`
-    is false.
-    Raises what PostgreSQL raises; then nothing of the batch was written, unless the connection broke during the commit.
+    is false. Raises what PostgreSQL raises; then nothing of the batch was written, unless the connection broke during
+    the commit.
     """
     with transaction.atomic():
         # A cursor with server-side binding and prepared statements, on Django's own connection.
@@ -358,8 +358,7 @@ class _Batch:
                 entry.expires_at,
                 item.fingerprint,
                 # What changes a message has no recipients to account for: the message has.
-                item.target is None
-                and self.locked[entry.conversation_id].member_count - 1 <= LIMITS.status_rows_max,
+                item.target is None and self.locked[entry.conversation_id].member_count - 1 <= LIMITS.status_rows_max,
                 item.draft_before,
                 entry.ttl_after_read,
                 link,

@@ -1,8 +1,7 @@
 """Group commit: many callers' items in one transaction, with an outcome for each (DESIGN.md "The hot path").
 
 While one batch is being flushed, others wait; all that waits is taken together as soon as the flush is back. There is
-no
-timer: alone, an item is flushed at once; under load, batches grow by themselves. Items of one key keep their order.
+no timer: alone, an item is flushed at once; under load, batches grow by themselves. Items of one key keep their order.
 
 A key that something else holds locked must not stop the others: the flush answers BUSY for its items, and they move,
 with everything of that key that comes after them, to a lane of their own where the flush may wait.

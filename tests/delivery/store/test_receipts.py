@@ -1,4 +1,5 @@
-"""What `delivery/store/receipts.py` promises, on a real PostgreSQL: nothing goes backwards, nothing is told that may not be."""
+"""What `delivery/store/receipts.py` promises, on a real PostgreSQL: nothing goes backwards, nothing is told that may
+not be."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
