@@ -11,7 +11,7 @@ from messaging.requests import Sync
 from messaging.store.chain import list_links
 from messaging.store.devices import device_expiry_take
 from messaging.store.entries import Position, Standing, get_epoch, list_entries_after, list_standings
-from messaging.store.log import is_chained
+from messaging.store.locked import is_chained
 from messaging.store.members import list_receipts_of
 from messaging.store.personal import get_personal
 from whispr.kernel import database

@@ -9,7 +9,7 @@ from django.db.backends.utils import CursorWrapper
 
 from messaging.events import ConversationView, Entry
 from messaging.requests import encode_metadata
-from messaging.store.log import append_system, conversation_lock
+from messaging.store.locked import append_system, conversation_lock
 from messaging.store.members import (
     MANAGERS,
     SHARED_HISTORY,

@@ -7,7 +7,7 @@ from django.db.backends.utils import CursorWrapper
 
 from messaging.events import Entry, WithheldEntry
 from messaging.store.erasure import messages_erase
-from messaging.store.log import append_system, conversation_lock
+from messaging.store.locked import append_system, conversation_lock
 from messaging.store.targets import MESSAGES
 from whispr.kernel.errors import Forbidden, InvalidTarget, NotFound
 

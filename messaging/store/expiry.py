@@ -11,7 +11,7 @@ from django.db import connection, transaction
 
 from messaging.events import NOBODY, Entry
 from messaging.store.erasure import messages_erase
-from messaging.store.log import append_system, conversation_lock
+from messaging.store.locked import append_system, conversation_lock
 
 # Messages that one `message_expired` entry names: 100 ids are 3.9 KiB of metadata.
 MESSAGES_PER_ENTRY = 100

@@ -13,7 +13,7 @@ from django.db.backends.utils import CursorWrapper
 
 from messaging.events import Entry, MemberReceipt, MemberView
 from messaging.store.blocks import DELIVERED_SHOWN
-from messaging.store.log import LockedConversation, append_system, conversation_lock
+from messaging.store.locked import LockedConversation, append_system, conversation_lock
 from messaging.store.privacy import TELLS
 from whispr.kernel.errors import BadRequest, Forbidden, NotFound
 from whispr.kernel.limits import LIMITS

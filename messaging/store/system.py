@@ -6,7 +6,7 @@ from uuid import UUID
 from django.db import connection, transaction
 
 from messaging.events import Entry
-from messaging.store.log import append_system, conversation_lock
+from messaging.store.locked import append_system, conversation_lock
 from whispr.kernel.errors import NotFound
 
 

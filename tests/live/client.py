@@ -90,7 +90,7 @@ def message_of(conversation_id: str | None, content: bytes = b"ciphertext", **fi
 
 @dataclass
 class Client:
-    """One socket. `pushes` is all that it was pushed; `entries` the `new_message` payloads a conversation, as they came."""
+    """One socket. `pushes` is all that it was pushed; `entries` the `new_message` payloads of each conversation."""
 
     user: UUID
     device: UUID

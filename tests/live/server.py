@@ -1,4 +1,4 @@
-"""The servers of a module's tests and what a test does with them: people, conversations, sockets, a look at the rows."""
+"""The servers of a module's tests and what a test does with them: people, conversations, sockets, rows."""
 
 import asyncio
 import contextlib
@@ -22,7 +22,7 @@ class Cluster(Server):
         self._read = [0] * workers
 
     def faults(self) -> str:
-        """The tracebacks that were logged since the last call: a request's fault must have an answer, not a traceback."""
+        """The tracebacks logged since the last call: what a client does must have an answer, not a traceback."""
         found = []
         for index, worker in enumerate(self.workers):
             size = os.fstat(worker._log.fileno()).st_size

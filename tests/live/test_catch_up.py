@@ -1,4 +1,4 @@
-"""What a device lacks, on its return and while others send: in order, without a gap, bounded by its acknowledgements."""
+"""What a device lacks, on its return and while others send: in order, without a gap, as fast as it acknowledges."""
 
 import asyncio
 import base64

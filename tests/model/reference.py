@@ -125,15 +125,11 @@ class Reference:
     def reacted(self, user: int, message: Item) -> dict[str, list[int]]:
         """The reactions to a message that the user may see, as they came: the emoji and its users."""
         found: dict[str, list[int]] = {}
-        last: dict[tuple[str, int], bool] = {}
-        for item in self.visible(user):
-            if item.target is message and item.type == "reaction" and not item.gone:
-                last[(item.metadata["emoji"], item.sender)] = item.metadata["remove"]
-        for who, emoji, seq in self.reactions.get(message.seq, []):
-            # One that was there before the user came is theirs to see no more than any entry of that time.
-            if self.users[user].sees(seq):
+        for who, emoji, seq in self.reactions.get(message.seq, ()):
+            # One that came while the user was away is theirs to see no more than any entry of that time.
+            if self.users[user].sees(seq) and not message.gone:
                 found.setdefault(emoji, []).append(who)
-        return found if not message.gone else {}
+        return found
 
     def unread(self, user: int) -> int:
         member = self.users[user]

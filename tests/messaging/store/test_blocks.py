@@ -16,7 +16,8 @@ from messaging.models import Block, Device, Message
 from messaging.store.blocks import block_remove, block_set, list_blocks
 from messaging.store.conversations import conversation_create, get_conversation
 from messaging.store.entries import Position, get_entry, list_entries_after, list_entries_between, list_history
-from messaging.store.log import Appended, NewEntry, conversation_lock, entries_append
+from messaging.store.locked import conversation_lock
+from messaging.store.log import Appended, NewEntry, entries_append
 from messaging.store.members import list_receipts
 from whispr.kernel import database
 from whispr.kernel.errors import BadRequest, InvalidTarget

@@ -19,7 +19,8 @@ from messaging.events import Entry
 from messaging.models import Conversation, Member, Message, SendKey
 from messaging.services.send import _flush
 from messaging.store.conversations import conversation_create
-from messaging.store.log import TICK, Appended, NewEntry, append_system, conversation_lock, entries_append
+from messaging.store.locked import TICK, append_system, conversation_lock
+from messaging.store.log import Appended, NewEntry, entries_append
 from messaging.store.members import member_remove, members_add
 from whispr.kernel import database
 from whispr.kernel.batch import BUSY, Busy, GroupCommit
