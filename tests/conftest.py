@@ -8,6 +8,14 @@ import pytest
 from django.db import DEFAULT_DB_ALIAS, connection, connections
 from django.test.utils import setup_databases, teardown_databases
 
+from whispr.kernel import database
+
+
+@pytest.fixture(scope="session", autouse=True)
+def connections_are_given_back() -> None:
+    """Event loops come and go here, and the threads of their group commits with them, with what they would keep."""
+    database.KEEPS = False
+
 
 @pytest.fixture(scope="session")
 def django_db_setup(

@@ -14,6 +14,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from whispr.kernel.auth import SECRET_BYTES_MIN, SYMMETRIC_ALGORITHMS
 from whispr.kernel.jwks import ASYMMETRIC_ALGORITHMS, SCHEMES
+from whispr.kernel.service_entry import service_entry
 
 SIGNATURE_MODES = ("required", "optional", "off")
 TRACE_MODES = ("off", "sampled", "all")
@@ -27,7 +28,16 @@ Messages = Iterator[CheckMessage]
 
 def check_settings(app_configs: Sequence[AppConfig] | None = None, **kwargs: object) -> list[CheckMessage]:
     """Every message about the settings in force (issue 2 "The skeleton")."""
-    parts: tuple[Callable[[], Messages], ...] = (_servers, _tokens, _jwks, _development, _origins, _signatures, _trace)
+    parts: tuple[Callable[[], Messages], ...] = (
+        _servers,
+        _tokens,
+        _jwks,
+        _development,
+        _origins,
+        _signatures,
+        _trace,
+        _grpc,
+    )
     return [message for part in parts for message in part()]
 
 
@@ -219,6 +229,12 @@ def _trace() -> Messages:
             hint="Set it to off, sampled or all.",
             id="whispr.E010",
         )
+
+
+def _grpc() -> Messages:
+    refusal = service_entry().refusal()
+    if refusal is not None:
+        yield Error(refusal[0], hint=refusal[1], id="whispr.E011")
 
 
 def _is_origin(origin: str) -> bool:

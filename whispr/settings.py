@@ -154,6 +154,12 @@ WHISPR_TRACE = env.str("WHISPR_TRACE", default="sampled")
 # Whether each entry's hash covers the one before, so that a client can prove that nothing was left out.
 WHISPR_HASH_CHAIN = env.bool("WHISPR_HASH_CHAIN", default=False)
 
+# --- The entry for other services (PROTOCOL.md §6): gRPC, on loopback or with mutual TLS; not started when unset ---
+WHISPR_GRPC_ADDRESS = env.str("WHISPR_GRPC_ADDRESS", default="")
+WHISPR_GRPC_CERT = env.str("WHISPR_GRPC_CERT", default="")
+WHISPR_GRPC_KEY = env.str("WHISPR_GRPC_KEY", default="")
+WHISPR_GRPC_CLIENT_CA = env.str("WHISPR_GRPC_CLIENT_CA", default="")
+
 # --- REST (PROTOCOL.md §3) ---
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["messaging.api.authentication.BearerAuthentication"],
@@ -185,6 +191,8 @@ STATIC_URL = "/static/"
 STATIC_ROOT = Path(env.str("WHISPR_STATIC_ROOT", default=str(BASE_DIR / ".state" / "static")))
 STATICFILES_DIRS = [("web", BASE_DIR / "sdk" / "apps" / "web" / "dist")]
 WHITENOISE_USE_FINDERS = True
+# Vite puts a hash of the content into these names, so browsers may keep them for ever.
+WHITENOISE_IMMUTABLE_FILE_TEST = r"^/static/web/assets/.+-[\w-]{8}\.\w+$"
 
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"

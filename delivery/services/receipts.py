@@ -21,7 +21,7 @@ _EVENTS = {"delivered": "delivery_status_update", "read": "read_status_update"}
 
 
 def _flush(items: Sequence[NewReceipt], patient: bool) -> list[Recorded | Exception | Busy]:
-    return database.call(receipts_write, items, patient)
+    return database.call_keeping(receipts_write, items, patient)
 
 
 def _publish(recorded: Sequence[Recorded]) -> None:

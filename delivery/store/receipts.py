@@ -15,11 +15,12 @@ from uuid import UUID
 
 import msgspec
 import psycopg
-from django.db import connection, transaction
+from django.db import connection
 
 from messaging.events import Receipt
 from messaging.store.blocks import HUSHED
 from messaging.store.privacy import TELLS
+from whispr.kernel import database
 from whispr.kernel.batch import BUSY, Busy
 from whispr.kernel.errors import AckAboveHead, NotFound
 
@@ -49,42 +50,51 @@ class Recorded(msgspec.Struct, frozen=True):
     updates: tuple[AddressedReceipt, ...] = ()
 
 
+# Each table is looked into by a LATERAL with a LIMIT: an index probe a row, whatever the planner thinks of its size.
+# The
+# rows of the question come sorted, and are locked in that order.
 _LOCK = f"""
-SELECT b.conversation_id, b.user_id, b.delivered_seq, b.read_seq, b.public_read_seq,
+SELECT b.id, b.conversation_id, b.user_id, b.delivered_seq, b.read_seq, b.public_read_seq,
        coalesce(b.left_seq, c.last_seq), {TELLS}, clock_timestamp(), {HUSHED},
        (SELECT e.seq FROM messages e WHERE e.conversation_id = b.conversation_id AND e.ttl_after_read IS NOT NULL
         LIMIT 1) IS NOT NULL
-FROM unnest(%b::uuid[], %b::uuid[]) AS w(conversation_id, user_id)
-JOIN members b ON b.conversation_id = w.conversation_id AND b.user_id = w.user_id
-JOIN conversations c ON c.id = b.conversation_id
-LEFT JOIN user_settings s ON s.user_id = b.user_id
-ORDER BY b.conversation_id, b.user_id FOR NO KEY UPDATE OF b"""
+FROM json_to_recordset(%b::json) AS w(conversation_id uuid, user_id uuid)
+CROSS JOIN LATERAL (SELECT * FROM members m WHERE m.conversation_id = w.conversation_id AND m.user_id = w.user_id
+                    LIMIT 1 FOR NO KEY UPDATE{{}}) b
+CROSS JOIN LATERAL (SELECT * FROM conversations c WHERE c.id = b.conversation_id LIMIT 1) c
+LEFT JOIN LATERAL (SELECT * FROM user_settings s WHERE s.user_id = b.user_id LIMIT 1) s ON true"""
 
 _WRITE = """
 WITH moved AS (
-    SELECT * FROM unnest(%b::uuid[], %b::uuid[], %b::bigint[], %b::bigint[], %b::bigint[], %b::bigint[], %b::bigint[])
-    AS f(conversation_id, user_id, from_seq, old_read_seq, delivered_seq, read_seq, public_read_seq)
+    SELECT * FROM json_to_recordset(%b::json) AS f(member_id bigint, conversation_id uuid, user_id uuid,
+        from_seq bigint, old_read_seq bigint, delivered_seq bigint, read_seq bigint, public_read_seq bigint)
 ), watermarks AS (
     UPDATE members b SET delivered_seq = f.delivered_seq, read_seq = f.read_seq, public_read_seq = f.public_read_seq,
         untold = CASE WHEN f.read_seq > f.old_read_seq AND f.read_seq > f.public_read_seq
             THEN b.untold + int8multirange(int8range(f.old_read_seq + 1, f.read_seq + 1)) ELSE b.untold END
-    FROM moved f WHERE b.conversation_id = f.conversation_id AND b.user_id = f.user_id
+    FROM moved f WHERE b.id = f.member_id AND b.id = ANY(%b::bigint[])
 ), cursors AS (
     INSERT INTO device_cursors AS d (device_id, conversation_id, acked_seq)
-    SELECT * FROM unnest(%b::uuid[], %b::uuid[], %b::bigint[])
+    SELECT * FROM json_to_recordset(%b::json) AS f(device_id uuid, conversation_id uuid, acked_seq bigint)
     ON CONFLICT (device_id, conversation_id) DO UPDATE SET acked_seq = excluded.acked_seq
     WHERE d.acked_seq < excluded.acked_seq
+), reached AS (
+    SELECT f.*, m.id AS message_id, m.sender_id, m.seq, m.may_learn, m.is_member
+    FROM moved f CROSS JOIN LATERAL (
+        SELECT m.id, m.sender_id, m.seq,
+            coalesce((SELECT u.read_receipts FROM user_settings u WHERE u.user_id = m.sender_id), true) AS may_learn,
+            (SELECT w.id FROM members w WHERE w.conversation_id = m.conversation_id AND w.user_id = m.sender_id
+             AND w.left_seq IS NULL) IS NOT NULL AS is_member
+        FROM messages m WHERE m.conversation_id = f.conversation_id AND m.seq > f.from_seq AND m.seq <= f.delivered_seq
+        AND NOT m.withheld OFFSET 0
+    ) m
 )
 UPDATE delivery_statuses s SET
     delivered_at = coalesce(s.delivered_at, %b),
-    read_at = CASE WHEN m.seq <= f.public_read_seq AND m.seq > f.old_read_seq AND coalesce(u.read_receipts, true)
+    read_at = CASE WHEN r.seq <= r.public_read_seq AND r.seq > r.old_read_seq AND r.may_learn
               THEN coalesce(s.read_at, greatest(%b, s.delivered_at)) ELSE s.read_at END
-FROM moved f
-JOIN messages m ON m.conversation_id = f.conversation_id AND m.seq > f.from_seq AND m.seq <= f.delivered_seq
-    AND NOT m.withheld
-LEFT JOIN user_settings u ON u.user_id = m.sender_id
-WHERE s.message_id = m.id AND s.user_id = f.user_id
-RETURNING f.conversation_id, f.user_id, m.sender_id, m.seq, m.id, coalesce(u.read_receipts, true)"""
+FROM reached r WHERE s.message_id = r.message_id AND s.user_id = r.user_id
+RETURNING r.conversation_id, r.user_id, r.sender_id, r.seq, r.message_id, r.may_learn, r.is_member"""
 
 
 # The ephemerals whose time begins with this reading, of others and visible to the reader. An index of its own holds
@@ -108,10 +118,39 @@ UPDATE messages m SET expires_at = f.expires_at FROM unnest(%b::uuid[], %b::time
 WHERE m.target_id = f.id"""
 
 
+class _Asked(msgspec.Struct):
+    """A row of _LOCK's question."""
+
+    conversation_id: UUID
+    user_id: UUID
+
+
+class _Moved(msgspec.Struct):
+    """A row of _WRITE: the watermarks of a member as they will be."""
+
+    member_id: int
+    conversation_id: UUID
+    user_id: UUID
+    from_seq: int
+    old_read_seq: int
+    delivered_seq: int
+    read_seq: int
+    public_read_seq: int
+
+
+class _Place(msgspec.Struct):
+    """A device's cursor."""
+
+    device_id: UUID
+    conversation_id: UUID
+    acked_seq: int
+
+
 @dataclass(slots=True)
 class _Reader:
     """A locked (conversation, user): the watermarks before and after the batch."""
 
+    member_id: int
     conversation_id: UUID
     user_id: UUID
     delivered_seq: int
@@ -147,12 +186,14 @@ class _Reader:
     def moved(self) -> bool:
         return self.new_delivered > self.delivered_seq or self.new_read > self.read_seq
 
-    def columns(self) -> tuple[Any, ...]:
+    def row(self) -> "_Moved":
+        """Its row of _WRITE."""
         told = self.new_public_read > self.public_read_seq
         start = self.read_seq if told else self.delivered_seq  # read_seq ≤ delivered_seq
         if self.hushed:
             start = self.new_delivered  # no message's status changes
-        return (
+        return _Moved(
+            self.member_id,
             self.conversation_id,
             self.user_id,
             start,
@@ -193,12 +234,12 @@ def receipts_write(items: Sequence[NewReceipt], patient: bool = True) -> list[Re
     """
     outcomes: list[Recorded | Exception | Busy] = [Recorded()] * len(items)
     keys = sorted({(item.conversation_id, item.user_id) for item in items})
-    with transaction.atomic():
-        cursor = psycopg.Cursor(connection.connection)
-        pairs = (([key[0] for key in keys]), ([key[1] for key in keys]))
-        cursor.execute(_LOCK if patient else _LOCK + " SKIP LOCKED", pairs, prepare=True, binary=True)
-        readers = {(row[0], row[1]): _Reader(*row) for row in cursor}
-        held = set() if patient or len(readers) == len(keys) else _existing(cursor, pairs) - readers.keys()
+    with database.pipelined() as raw:
+        cursor, write = psycopg.Cursor(raw), psycopg.Cursor(raw)
+        asked = msgspec.json.encode([_Asked(*key) for key in keys]).decode()
+        cursor.execute(_LOCK.format("" if patient else " SKIP LOCKED"), (asked,), prepare=True, binary=True)
+        readers = {(row[1], row[2]): _Reader(*row) for row in cursor.fetchall()}
+        held = set() if patient or len(readers) == len(keys) else _existing(cursor, keys) - readers.keys()
         cursors: dict[tuple[UUID, UUID], int] = {}
         for index, item in enumerate(items):
             reader = readers.get((item.conversation_id, item.user_id))
@@ -212,51 +253,34 @@ def receipts_write(items: Sequence[NewReceipt], patient: bool = True) -> list[Re
                 cursors[device] = max(cursors.get(device, 0), item.up_to)
         moved = [reader for reader in readers.values() if reader.moved]
         if moved or cursors:
-            _write(cursor, moved, cursors, readers)
+            _write(write, moved, cursors)
         _start_expiry(cursor, [reader for reader in moved if reader.has_waiting and reader.new_read > reader.read_seq])
-        cursor.close()
+    for conversation_id, user_id, *touched, is_member in write.fetchall() if moved or cursors else ():
+        if is_member:  # a sender who was removed learns nothing more of the conversation
+            readers[(conversation_id, user_id)].touched.append(tuple(touched))
     for reader in moved:
         if reader.first is not None:
             outcomes[reader.first] = Recorded(reader.updates())
     return outcomes
 
 
-def _existing(cursor: psycopg.Cursor[Any], pairs: tuple[list[UUID], list[UUID]]) -> set[tuple[UUID, UUID]]:
+def _existing(cursor: psycopg.Cursor[Any], keys: list[tuple[UUID, UUID]]) -> set[tuple[UUID, UUID]]:
     cursor.execute(
         "SELECT b.conversation_id, b.user_id FROM members b JOIN unnest(%b::uuid[], %b::uuid[]) AS w(c, u)"
         " ON b.conversation_id = w.c AND b.user_id = w.u",
-        pairs,
+        ([key[0] for key in keys], [key[1] for key in keys]),
         binary=True,
     )
-    return {(row[0], row[1]) for row in cursor}
+    return {(row[0], row[1]) for row in cursor.fetchall()}
 
 
-def _write(
-    cursor: psycopg.Cursor[Any],
-    moved: list[_Reader],
-    cursors: dict[tuple[UUID, UUID], int],
-    readers: dict[tuple[UUID, UUID], _Reader],
-) -> None:
-    rows = [reader.columns() for reader in moved]
-    columns = list(map(list, zip(*rows, strict=True))) if rows else [[] for _ in range(7)]
+def _write(cursor: psycopg.Cursor[Any], moved: list["_Reader"], cursors: dict[tuple[UUID, UUID], int]) -> None:
     # In id order, as everyone who locks these rows does.
-    places = sorted(cursors)
+    places = [_Place(*place, cursors[place]) for place in sorted(cursors)]
     now = moved[0].now if moved else None
-    cursor.execute(
-        _WRITE,
-        (
-            *columns,
-            [device for device, _ in places],
-            [conversation for _, conversation in places],
-            [cursors[place] for place in places],
-            now,
-            now,
-        ),
-        prepare=True,
-        binary=True,
-    )
-    for conversation_id, user_id, sender_id, seq, message_id, may_learn in cursor:
-        readers[(conversation_id, user_id)].touched.append((sender_id, seq, message_id, may_learn))
+    rows = msgspec.json.encode([reader.row() for reader in moved]).decode()
+    ids = [reader.member_id for reader in moved]
+    cursor.execute(_WRITE, (rows, ids, msgspec.json.encode(places).decode(), now, now), prepare=True, binary=True)
 
 
 def _start_expiry(cursor: psycopg.Cursor[Any], readers: list[_Reader]) -> None:

@@ -38,7 +38,7 @@ DRAFTED = ("text", "media", "ephemeral")  # what people write: an edit or a reac
 
 
 def _flush(items: Sequence[NewEntry], patient: bool) -> list[Appended | Exception | Busy]:
-    return database.call(entries_append, items, patient)
+    return database.call_keeping(entries_append, items, patient)
 
 
 _WRITTEN = ("text", "media", "ephemeral")  # what somebody was typing

@@ -40,6 +40,8 @@ _VISIBLE = """
 (m.seq >= b.joined_seq AND (b.left_seq IS NULL OR m.seq <= b.left_seq) OR EXISTS (
     SELECT 1 FROM member_spans s WHERE s.conversation_id = m.conversation_id AND s.user_id = b.user_id
     AND m.seq BETWEEN s.from_seq AND s.to_seq))"""
+# The same of `v`, what came of a message later: who was removed sees neither its edits nor its reactions since.
+_VISIBLE_LATER = _VISIBLE.replace("m.", "v.")
 
 
 def entry_from_row(row: Sequence[Any], reader_id: UUID | None = None) -> Entry:
@@ -121,22 +123,29 @@ def list_entries_between(conversation_id: UUID, after: int, upto: int) -> list[E
 # The state of a message: the columns of the log, then those of its latest edit that the reader may see.
 _STATE = f"""{_COLUMNS}, e.content, e.metadata::text, e.signature, e.sent_at,
 e.id, e.seq, e.sender_device_id, e.client_random"""
-_LATEST_EDIT = """
+_LATEST_EDIT = f"""
 LEFT JOIN LATERAL (
     SELECT * FROM messages v WHERE v.target_id = m.id AND v.message_type = 'edit' AND NOT v.is_deleted
-    AND (NOT v.withheld OR v.sender_id = b.user_id) AND m.edit_id IS NOT NULL AND NOT gone.is
+    AND (NOT v.withheld OR v.sender_id = b.user_id) AND m.edit_id IS NOT NULL AND NOT gone.is AND {_VISIBLE_LATER}
     ORDER BY v.seq DESC LIMIT 1
 ) e ON true"""
 
-# A reaction whose entry is withheld is its author's alone to see.
-_REACTIONS = """
+# A reaction whose entry is withheld is its author's alone to see. Who was a member all the time since the message sees
+# all others; for anybody else the entry is looked up: its sent_at is the reaction's reacted_at.
+_REACTIONS = f"""
+WITH t AS MATERIALIZED (
+    SELECT m.id, m.seq, b.user_id, b.joined_seq, b.left_seq FROM messages m
+    JOIN members b ON b.conversation_id = m.conversation_id AND b.user_id = %b WHERE m.id = ANY(%b::uuid[]))
 SELECT r.message_id, r.emoji, count(*), (array_agg(r.user_id ORDER BY r.reacted_at, r.user_id))[1:%b::int],
-       bool_or(r.user_id = %b)
-FROM reactions r
+       bool_or(r.user_id = b.user_id)
+FROM t b JOIN reactions r ON r.message_id = b.id
 LEFT JOIN (SELECT DISTINCT w.target_id, w.sender_id FROM messages w WHERE w.target_id = ANY(%b::uuid[])
            AND w.withheld AND w.message_type = 'reaction') w
-       ON w.target_id = r.message_id AND w.sender_id = r.user_id AND r.user_id <> %b
-WHERE r.message_id = ANY(%b::uuid[]) AND w.sender_id IS NULL AND (%b::text IS NULL OR r.emoji = %b)
+       ON w.target_id = r.message_id AND w.sender_id = r.user_id AND r.user_id <> b.user_id
+WHERE w.sender_id IS NULL AND (%b::text IS NULL OR r.emoji = %b)
+AND (b.left_seq IS NULL AND b.seq >= b.joined_seq OR (
+    SELECT v.seq FROM messages v WHERE v.target_id = r.message_id AND v.message_type = 'reaction'
+    AND v.sender_id = r.user_id AND v.sent_at = r.reacted_at AND {_VISIBLE_LATER} LIMIT 1) IS NOT NULL)
 GROUP BY r.message_id, r.emoji ORDER BY r.message_id, min(r.reacted_at), r.emoji"""
 
 
@@ -180,7 +189,7 @@ def list_reactions(
         return {}
     ids = list(message_ids)
     found: dict[UUID, list[ReactionView]] = {}
-    params = (users_shown, reader_id, ids, reader_id, ids, emoji, emoji)
+    params = (reader_id, ids, users_shown, ids, emoji, emoji)
     for message_id, one, count, users, mine in _fetch(_REACTIONS, params):
         found.setdefault(message_id, []).append(ReactionView(one, count, tuple(users), mine))
     return found

@@ -160,17 +160,17 @@ class Reference:
     def _system(self, sender: int, event: str, **details: Any) -> Item:
         return self._append(Item(self.head + 1, "system", sender, metadata={"event": event, **details}))
 
-    def _access(self, user: int) -> None:
+    def access(self, user: int) -> None:
         if not self.users[user].is_member:
             raise Refused("not_found")
 
-    def _place(self, user: int, message: Item) -> None:
+    def place(self, user: int, message: Item) -> None:
         """What an edit or a reaction asks first."""
         if not self.users[user].sees(message.seq) or self.hides(user, message):
             raise Refused("not_found")
 
     def send(self, user: int, device: int, content: bytes, reply_to: Item | None = None, **fields: Any) -> Item:
-        self._access(user)
+        self.access(user)
         if reply_to is not None and not (reply_to.live and self.users[user].sees(reply_to.seq)):
             raise Refused("invalid_target")
         recipients = self.members - {user}
@@ -179,8 +179,8 @@ class Reference:
         )
 
     def edit(self, user: int, device: int, message: Item, content: bytes, **fields: Any) -> Item:
-        self._place(user, message)
-        self._access(user)
+        self.place(user, message)
+        self.access(user)
         if message.sender != user:
             raise Refused("forbidden")
         if message.gone:
@@ -193,8 +193,8 @@ class Reference:
 
     def react(self, user: int, device: int, message: Item, emoji: str, remove: bool, **fields: Any) -> Item | None:
         """None where it changes nothing."""
-        self._place(user, message)
-        self._access(user)
+        self.place(user, message)
+        self.access(user)
         if message.gone:
             raise Refused("invalid_target")
         mine = self.reactions.setdefault(message.seq, [])
@@ -215,7 +215,7 @@ class Reference:
         """For everyone; None where it is erased already."""
         if not self.users[user].sees(message.seq):
             raise Refused("not_found")
-        self._access(user)
+        self.access(user)
         if message.sender != user:
             raise Refused("forbidden")
         if message.erased_by is not None:
@@ -239,7 +239,7 @@ class Reference:
         return entry
 
     def add(self, by: int, user: int) -> Item | None:
-        self._access(by)
+        self.access(by)
         if by != 0:
             raise Refused("forbidden")
         if self.users[user].is_member:
@@ -251,10 +251,10 @@ class Reference:
 
     def remove(self, by: int, user: int) -> Item:
         """By the owner, or oneself."""
-        self._access(by)
+        self.access(by)
         if by not in (0, user):
             raise Refused("forbidden")
-        self._access(user)
+        self.access(user)
         entry = self._system(by, "member_removed", by=by, userIds=[user])
         spans = self.users[user].spans
         spans[-1] = (spans[-1][0], entry.seq)

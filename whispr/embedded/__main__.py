@@ -1,6 +1,6 @@
 """`python -m whispr.embedded serve`: the local run.
 
-`python -m whispr.embedded run web|worker|beat|migrate`: one role of a deployment.
+`python -m whispr.embedded run web|worker|beat|grpc|migrate`: one role of a deployment.
 """
 
 import os
@@ -21,7 +21,7 @@ def main(arguments: list[str]) -> int:
             say(str(error))
             return 2
         os.execv(command[0], command)
-    say("usage: python -m whispr.embedded serve | run web|worker|beat|migrate")
+    say("usage: python -m whispr.embedded serve | run web|worker|beat|grpc|migrate")
     return 2
 
 

@@ -1,8 +1,8 @@
 """The command lines of the system's own processes: the same ones for the local run and for a deployment (`Dockerfile`,
 `config/`).
 
-A process of a deployment is started with `python -m whispr.embedded run web|worker|beat|migrate`, which becomes that
-command.
+A process of a deployment is started with `python -m whispr.embedded run web|worker|beat|grpc|migrate`, which
+becomes that command.
 """
 
 import sys
@@ -55,6 +55,11 @@ def manage(*arguments: str) -> list[str]:
     return [sys.executable, "manage.py", *arguments]
 
 
+def grpc() -> list[str]:
+    """The entry for other services, on WHISPR_GRPC_ADDRESS."""
+    return manage("grpc_server")
+
+
 def deployed(role: str, environment: Mapping[str, str], arguments: Sequence[str] = ()) -> list[str]:
     """The command of one role of a deployment. Raises ValueError for an unknown role."""
     host, port = environment.get("WHISPR_HOST") or "0.0.0.0", int(environment.get("WHISPR_PORT") or 8000)
@@ -64,6 +69,8 @@ def deployed(role: str, environment: Mapping[str, str], arguments: Sequence[str]
         return [*worker(beat=False, threads=int(environment.get("WHISPR_WORKER_THREADS") or 8)), *arguments]
     if role == "beat":
         return [*beat(), *arguments]
+    if role == "grpc":
+        return [*grpc(), *arguments]
     if role == "migrate":
         return manage("migrate", "--noinput", *arguments)
-    raise ValueError(f"{role}: the roles are web, worker, beat and migrate.")
+    raise ValueError(f"{role}: the roles are web, worker, beat, grpc and migrate.")

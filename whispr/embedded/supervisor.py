@@ -128,6 +128,8 @@ class Run:
             command = processes.web(self.environment, host=HOST, port=self.port, fd=fd)
             self.roles.append(Role(name, command, file, () if fd is None else (fd,)))
         self.roles.append(Role("The Celery worker", processes.worker(beat=True), log / "worker.log", is_worker=True))
+        if self.environment.get("WHISPR_GRPC_ADDRESS"):
+            self.roles.append(Role("The gRPC server", processes.grpc(), log / "grpc.log"))
 
     def _launch(self, role: Role) -> None:
         if role.is_worker:

@@ -59,10 +59,14 @@ def test_only_the_local_worker_schedules() -> None:
     assert "beat" in processes.deployed("beat", {})
 
 
+def test_the_entry_for_services_is_a_role_of_its_own() -> None:
+    assert processes.deployed("grpc", {})[1:] == ["manage.py", "grpc_server"]
+
+
 def test_a_role_takes_its_address_from_the_environment_and_unknown_roles_are_refused() -> None:
     command = processes.deployed("web", {"WHISPR_PORT": "9000", "WHISPR_HOST": "10.1.1.1"}, ["--log-level", "debug"])
 
     assert (option(command, "--host"), option(command, "--port")) == ("10.1.1.1", "9000")
     assert command[-2:] == ["--log-level", "debug"]
-    with pytest.raises(ValueError, match="web, worker, beat and migrate"):
+    with pytest.raises(ValueError, match="web, worker, beat, grpc and migrate"):
         processes.deployed("cook", {})

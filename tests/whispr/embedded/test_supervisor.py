@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -13,7 +14,9 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import grpc
 import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from whispr.embedded import runfile
 from whispr.embedded.account import discard_private_place, private_place_name
@@ -255,6 +258,22 @@ def test_several_asgi_processes_share_the_port(start: Start) -> None:
     os.kill(min(run.processes("uvicorn")), signal.SIGKILL)
     assert [status(url + "readyz") for _ in range(10)] == [200] * 10
     run.wait_said("ASGI server [12] runs again")
+
+
+@linux
+def test_the_entry_for_services_is_there_for_the_asking(start: Start) -> None:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{listener.getsockname()[1]}"
+    run = start(WHISPR_GRPC_ADDRESS=address)
+    run.ready()
+
+    with grpc.insecure_channel(address) as channel:
+        asked = health_pb2.HealthCheckRequest(service="whispr.messaging.v1.Messaging")
+        answer = health_pb2_grpc.HealthStub(channel).Check(asked, timeout=SECONDS, wait_for_ready=True)
+    assert answer.status == health_pb2.HealthCheckResponse.SERVING
+    assert run.end(signal.SIGTERM) == 0
+    assert run.left() == {}
 
 
 @linux

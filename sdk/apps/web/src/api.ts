@@ -1,5 +1,5 @@
 /** The REST side: one function a request, every refusal an ApiError with the server's code. */
-import type { ConversationView, Entry, Person } from "./wire";
+import type { ConversationView, Entry, Person, SyncPage } from "./wire";
 
 /** A refused or failed request. `code` is the server's, or "unreachable" where there was no answer. */
 export class ApiError extends Error {
@@ -58,6 +58,11 @@ export class Api {
   messages(id: string, page: { before?: number; after?: number; limit: number }): Promise<{ messages: Entry[]; hasMore: boolean }> {
     const query = Object.entries(page).map(([key, value]) => `${key}=${value}`);
     return this.call("GET", `conversations/${id}/messages?${query.join("&")}`);
+  }
+
+  /** A page of each conversation's log after its cursor, as it was appended. */
+  sync(cursors: Record<string, number>, limit: number): Promise<SyncPage> {
+    return this.call("POST", "sync", { cursors, limit });
   }
 
   private call<T>(method: string, path: string, body?: object): Promise<T> {

@@ -4,6 +4,7 @@
  */
 import { Api } from "./api";
 import { Link, type LinkState } from "./connection";
+import { HistoryCheck } from "./integrity";
 import { Outbox, type OutboxItem } from "./outbox";
 import { Watermarks, type MessageState } from "./receipts";
 import { signIn, type Session } from "./session";
@@ -42,6 +43,7 @@ export class Chat {
   loaded = false;
   current: Conversation | null = null;
   private readonly api: Api;
+  private readonly check: HistoryCheck;
   private readonly socket: Link;
   private readonly adopting = new Map<string, Promise<Conversation>>();
   private everybody: Person[] = [];
@@ -57,6 +59,7 @@ export class Chat {
     this.names.set(session.userId, session.name);
     this.outbox = new Outbox(sessionStorage, `whispr.outbox.${session.userId}`, drawClientRandom);
     this.api = new Api(() => this.session.token);
+    this.check = new HistoryCheck((cursors, limit) => this.api.sync(cursors, limit));
     this.socket = new Link(session.userId, session.token, {
       state: (state) => this.linkChanged(state),
       joined: (reply) => this.joined(reply),
@@ -124,8 +127,14 @@ export class Chat {
     return conversation.marks.stateOf(seq, this.othersOf(conversation));
   }
 
+  /** Whether the open conversation's history is known not to be the one that was appended. */
+  get isTampered(): boolean {
+    return this.current !== null && this.check.isBroken(this.current.id);
+  }
+
   open(conversation: Conversation | null): void {
     this.current = conversation;
+    this.checkHistory();
     if (conversation !== null) conversation.unread = 0;
     this.acknowledgeSoon();
     this.changed();
@@ -166,6 +175,7 @@ export class Chat {
     const page = await this.api.messages(conversation.id, { before, limit: PAGE });
     conversation.timeline.addPage(page.messages);
     conversation.hasEarlier = page.hasMore;
+    this.checkHistory();
     this.changed();
   }
 
@@ -246,7 +256,17 @@ export class Chat {
   private joined(reply: { epoch?: string }): void {
     this.epoch = reply.epoch ?? this.epoch;
     this.send();
+    this.checkHistory();
     this.acknowledgeSoon();
+  }
+
+  /** Check the open conversation's entries against the hash chain, where the server keeps one. */
+  private checkHistory(): void {
+    const open = this.current;
+    // The join comes first: it takes the news that this device was away for too long, which REST would take from it.
+    if (open === null || this.link !== "online") return;
+    const cursors = Object.fromEntries([...this.conversations.values()].map(({ id, timeline }) => [id, timeline.upTo]));
+    void this.check.run(open.id, open.timeline, cursors).then((isNews) => isNews && this.changed(), () => undefined);
   }
 
   private linkChanged(state: LinkState): void {
@@ -331,10 +351,12 @@ export class Chat {
       if (conversation === undefined) continue;
       const page = await this.api.messages(conversation.id, { limit: PAGE });
       conversation.timeline.clear();
+      this.check.forget(conversation.id);
       conversation.timeline.addPage(page.messages);
       conversation.hasEarlier = page.hasMore;
       conversation.receivedAcked = 0;
     }
+    this.checkHistory();
     this.acknowledgeSoon();
     this.changed();
   }

@@ -132,6 +132,7 @@ export class Thread {
     const waiting = chat.outbox.list().filter((item) => item.state !== "failed").length;
     const kept = waiting === 0 ? "What you write now is kept and sent then." : `${waiting === 1 ? "your message is" : `your ${waiting} messages are`} kept and sent then.`;
     let text = this.problem;
+    if (text === "" && chat.isTampered) text = "This conversation's history does not add up.";
     let button: HTMLElement | null = null;
     if (chat.link === "offline") text = `No connection. Trying again; ${lower(kept)}`;
     else if (chat.link === "replaced") {

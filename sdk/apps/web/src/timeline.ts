@@ -68,6 +68,11 @@ export class Timeline {
     this.heldUpTo = 0;
   }
 
+  /** The entry at a place, if it is here. */
+  at(seq: number): Entry | null {
+    return this.entries.get(seq) ?? null;
+  }
+
   /** The entry that a sender stored under this key, if it is here. */
   find(senderId: string, clientRandom: number): Entry | null {
     return this.byRandom.get(randomKey(senderId, clientRandom)) ?? null;

@@ -1,4 +1,5 @@
 /** The shapes of docs/protocol.md that this page uses, and the small conversions around them. */
+import type { WireChain } from "@whispr/client";
 
 export interface Entry {
   messageId: string;
@@ -16,6 +17,11 @@ export interface Entry {
   editedAt: string | null;
   expiresAt: string | null;
   signature: string | null;
+}
+
+/** What this page reads of `POST sync`; `chain` is there where the server keeps the hash chain. */
+export interface SyncPage {
+  conversations: { id: string; messages: Entry[]; hasMore: boolean; chain?: WireChain; resyncRequired?: string }[];
 }
 
 export interface SendReply {
