@@ -51,6 +51,7 @@ STATUS = {
     "temporary_unavailable": grpc.StatusCode.UNAVAILABLE,
     "overloaded": grpc.StatusCode.UNAVAILABLE,
     "timeout": grpc.StatusCode.DEADLINE_EXCEEDED,
+    "internal_error": grpc.StatusCode.INTERNAL,
 }
 
 

@@ -29,9 +29,11 @@ from whispr.embedded.servers import temporary  # noqa: E402
 
 SDK = ROOT / "sdk"
 TOOLS = ROOT / ".tools"
-# Where the build of sdk/apps/web lies in the repository; `npm run build` writes to WHISPR_WEB_OUT instead when that is
-# set.
-WEB_CLIENT = ROOT / "whispr" / "static" / "web"
+# The build of the web client as it is committed, so that `script/server` needs no Node.
+WEB_CLIENT = SDK / "apps" / "web" / "dist"
+# Tests that start the system's processes and drive them from outside: most of their time is waiting, so they run beside
+# the others, with servers of their own.
+OUTSIDE = ("tests/live", "tests/e2e", "tests/script", "tests/whispr/embedded")
 STEP_SECONDS = 300  # of any other check: none needs a minute on two cores
 PYTEST_SECONDS = 780  # all checks together are to be done within 15 minutes
 KEPT = ("WHISPR_CHROMIUM", "WHISPR_TEST_")
@@ -64,6 +66,28 @@ class Checks:
                 if child:
                     stop([child], STOP_SECONDS)
         return bool(outcome and outcome[0])
+
+    def run_together(self, *checks: tuple[str, Sequence[str], Mapping[str, str]], seconds: float) -> None:
+        """Run checks (name, command, environment) side by side; what each said is shown when it is done."""
+        began = time.monotonic()
+        say(f"\n── {' and '.join(name for name, _, _ in checks)}, side by side")
+        with tempfile.TemporaryDirectory(prefix="whispr-checks-") as place:
+            children: list[Child] = []
+            try:
+                for number, (name, command, environment) in enumerate(checks):
+                    log = Path(place) / str(number)
+                    child = spawn(name, command, environment=environment, log=log, cwd=ROOT, stop_signal=signal.SIGINT)
+                    child.stops_group = True
+                    children.append(child)
+                for number, child in enumerate(children):
+                    with self.step(checks[number][0]) as outcome:
+                        code = wait_for(child, max(1.0, seconds - (time.monotonic() - began)))
+                        say((Path(place) / str(number)).read_text(errors="replace"))
+                        if code is None:
+                            say(f"{checks[number][0]} is not done after {seconds:.0f} s and is stopped.")
+                        outcome.append(code == 0)
+            finally:
+                stop(children, STOP_SECONDS)
 
     @contextlib.contextmanager
     def step(self, name: str) -> Iterator[list[bool]]:
@@ -191,7 +215,18 @@ def check_all(checks: Checks, fast: bool, pytest_arguments: Sequence[str]) -> No
             "WHISPR_JWT_SECRET": secrets.token_urlsafe(50),
         }
         checks.run("migrations", [sys.executable, "manage.py", "makemigrations", "--check", "--dry-run"])
-        checks.run("pytest", [sys.executable, "-m", "pytest", *pytest_arguments], seconds=PYTEST_SECONDS)
+        pytest = [sys.executable, "-m", "pytest"]
+        if pytest_arguments:
+            checks.run("pytest", [*pytest, *pytest_arguments], seconds=PYTEST_SECONDS)
+        else:
+            with temporary(os.environ) as others:
+                beside = checks.environment | others
+                rest = ["tests", *(f"--ignore={place}" for place in OUTSIDE)]
+                checks.run_together(
+                    ("pytest: the system's processes", [*pytest, *OUTSIDE], checks.environment),
+                    ("pytest: all else", [*pytest, *rest], beside),
+                    seconds=PYTEST_SECONDS,
+                )
     if sdk_ready:
         check_sdk(checks)
 

@@ -87,7 +87,8 @@ class Reference:
         self.users = [Member() for _ in range(users)]
         self.acked = {(user, device): 0 for user in range(users) for device in range(devices)}
         self.version = 1
-        self.reactions: dict[int, list[tuple[int, str, int]]] = {}  # of a message's seq: (user, emoji, seq) as they came
+        # Of a message's seq: (user, emoji, seq of the entry) as they came.
+        self.reactions: dict[int, list[tuple[int, str, int]]] = {}
         for user in members:
             self.users[user].spans.append((1, None))
         self._system(0, "conversation_created", by=0, userIds=members)
@@ -202,9 +203,7 @@ class Reference:
         if bool(there) is not remove:
             return None
         metadata = {"emoji": emoji, "remove": remove}
-        item = self._append(
-            Item(self.head + 1, "reaction", user, device, metadata=metadata, target=message, **fields)
-        )
+        item = self._append(Item(self.head + 1, "reaction", user, device, metadata=metadata, target=message, **fields))
         if remove:
             mine.remove(there[0])
         else:

@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
 from tests.live.server import Cluster
+from tests.model.bursts import Bursts
 from tests.model.conftest import PROFILE
 from tests.model.views import compare
-from tests.model.world import DEVICES, THERE, USERS, Over, World
+from tests.model.world import DEVICES, THERE, USERS, Over
 
 STEPS, STEPS_LEAST = 40, 30
 LOOK_AFTER = 8  # steps, at the least: a comparison takes as long as ten
@@ -35,7 +36,7 @@ def operation(name: str, weight: int, **arguments: Any) -> list[st.SearchStrateg
 
 # One rule for all of them, and not one each: hypothesis would leave about half of the rules out of each example, and
 # what goes wrong between a removal, an edit and a return needs all three.
-OPERATIONS = st.one_of(
+IN_TURN = (
     *operation("send", 3, **who, **which, kind=st.sampled_from(["plain", "metadata", "reply"])),
     *operation("send", 2, **who, kind=st.sampled_from(["ttl", "read"]), index=0),
     *operation("resend", 1, over=who["over"], device=who["device"], **which),
@@ -52,6 +53,9 @@ OPERATIONS = st.one_of(
     *operation("disconnect", 1, user=users, device=who["device"]),
     *operation("reconnect", 2, user=users, device=who["device"], with_cursors=st.booleans()),
 )
+AT_ONCE = operation(
+    "burst", 2, **which, removed=st.sampled_from([None, None, 1, 2]), edited=st.booleans(), deleted=st.booleans()
+)
 
 
 class Machine(RuleBasedStateMachine):
@@ -62,10 +66,11 @@ class Machine(RuleBasedStateMachine):
     loop: ClassVar[asyncio.AbstractEventLoop]
     counts: ClassVar[dict[str, int]]
     over: ClassVar[Over | None] = None
+    operations: ClassVar[Any] = st.one_of(*IN_TURN, *AT_ONCE)
 
     def __init__(self) -> None:
         super().__init__()
-        self.world = World(self.server, self.database, self.over)
+        self.world = Bursts(self.server, self.database, self.over)
         self.begun = self.failed = False
         self.looked = 0
 
@@ -89,10 +94,10 @@ class Machine(RuleBasedStateMachine):
             kind = ("plain", "ttl", "metadata", "read")[number]
             self.do("send", over="socket", user=number % 2, device=0, kind=kind, index=0)
 
-    @rule(drawn=OPERATIONS)
-    def step(self, drawn: tuple[str, dict[str, Any]]) -> None:
+    @rule(data=st.data())
+    def step(self, data: st.DataObject) -> None:
         """Whatever comes."""
-        name, arguments = drawn
+        name, arguments = data.draw(self.operations)
         self.do(name, **arguments)
 
     @precondition(lambda self: len(self.world.steps) >= self.looked + LOOK_AFTER)
@@ -111,7 +116,6 @@ class Machine(RuleBasedStateMachine):
         self.run(compare(self.world))
 
     def teardown(self) -> None:
-        print("END", len(self.world.steps), sys.exc_info()[0])
         try:
             if self.begun and not self.failed and sys.exc_info()[0] is None:
                 self.finish()
@@ -121,16 +125,20 @@ class Machine(RuleBasedStateMachine):
             self.loop.run_until_complete(self.world.close())
 
 
-@pytest.fixture
-def machine(server: Cluster, model_database: "psycopg.Connection[Any]") -> Iterator[type[Machine]]:
-    """The machine on the running server, which logs no fault meanwhile."""
+def bound(base: type[Machine], server: Cluster, database: "psycopg.Connection[Any]") -> Iterator[type[Machine]]:
+    """A machine on the running server, which logs no fault meanwhile."""
     loop = asyncio.new_event_loop()
-    counts: dict[str, int] = {}
     server.faults()
-    yield type("Bound", (Machine,), {"server": server, "database": model_database, "loop": loop, "counts": counts})
+    yield type("Bound", (base,), {"server": server, "database": database, "loop": loop, "counts": {}})
     loop.run_until_complete(loop.shutdown_default_executor())
     loop.close()
     assert server.faults() == ""
+
+
+@pytest.fixture
+def machine(server: Cluster, model_database: "psycopg.Connection[Any]") -> Iterator[type[Machine]]:
+    """The machine, over both transports."""
+    yield from bound(Machine, server, model_database)
 
 
 def run_machine(machine: type[Machine], examples: int, steps: int) -> None:

@@ -2,10 +2,12 @@
 
 import asyncio
 from datetime import datetime
+from itertools import pairwise
 from typing import Any
 
+from tests.model.devices import Device, assert_free
 from tests.model.reference import MESSAGES, Item
-from tests.model.world import AUDITOR, Device, World, assert_free
+from tests.model.world import AUDITOR, World
 
 SAMPLE = 2  # messages that are asked for one by one, of each end of the log
 PAGE = 25
@@ -63,7 +65,7 @@ async def compare(world: World) -> None:
     _compare_places(world)
     head = await _synced(world, 0)  # user 0 sees everything: what the server alone knew is learnt there
     times = [datetime.fromisoformat(entry["sentAt"]) for entry in head]
-    assert all(before < after for before, after in zip(times, times[1:], strict=False)), times
+    assert all(before < after for before, after in pairwise(times)), times
     await asyncio.gather(*(_compare_user(world, user) for user in range(len(world.people))))
     for device in world.devices.values():
         if device.online:
@@ -185,7 +187,7 @@ async def _compare_device(world: World, device: Device) -> None:
     visible = {item.seq: item for item in model.visible(user)}
     if device.online:
         hidden = {item.message_id for item in model.items if item.seq in model.users[user].hidden}
-        await device.client.until(lambda: device.absorb() or device.hidden >= hidden)
+        await device.client.until(lambda: device.absorbed().hidden >= hidden)
         await device.client.heartbeat()
         device.absorb()
         assert device.hidden == hidden
