@@ -68,7 +68,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--even", action="store_true", help="open-loop: evenly spaced instead of Poisson")
     parser.add_argument("--silent", action="store_true", help="slow-reader: it sends nothing either")
     parser.add_argument(
-        "--lean", action="store_true", help="baseline, ratio: pgbench writes the least that issue 2 says"
+        "--lean", action="store_true", help="baseline, ratio: pgbench writes the least: message, status row, last_seq"
     )
     return parser.parse_args(arguments)
 

@@ -1,4 +1,4 @@
-"""The check at the end: the database holds exactly what was promised (PROTOCOL.md §4.1-4.5)."""
+"""The check at the end: the database holds exactly what was promised (docs/protocol.md §8.1-4.5)."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence

@@ -18,7 +18,7 @@ JOIN_REF = 1
 
 
 class ClientFault(RuntimeError):
-    """The server did what PROTOCOL.md does not say: the workload fails."""
+    """The server did what docs/protocol.md does not say: the workload fails."""
 
 
 class Client(WSListener):

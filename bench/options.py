@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Options:
-    """Sizes in bytes, times in seconds. The defaults are the ones of issue 2's figures."""
+    """Sizes in bytes, times in seconds. The defaults are those of the published figures."""
 
     pairs: int = 50
     window: int = 8

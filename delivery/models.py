@@ -1,4 +1,5 @@
-"""What became of each message: a row a recipient, a cursor a device (specification §10.1, DESIGN.md "Tables").
+"""What became of each message: a row a recipient, a cursor a device (specification §10.1, docs/architecture.md
+"Tables").
 
 Written by `delivery/store/` and, for the first row of a recipient, by the send's own transaction.
 """

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from messaging.events import MediaMetadata
 
-# A send waits for this answer (DESIGN.md: 300 ms on the send path); what follows the commit may take longer.
+# A send waits for this answer (docs/architecture.md: 300 ms on the send path); what follows the commit may take longer.
 VALIDATE_SECONDS = 0.3
 LINK_SECONDS = 5.0
 

@@ -1,4 +1,4 @@
-"""What the core asks of a user service: who wants nothing from whom (PROTOCOL.md §3 `blocks`)."""
+"""What the core asks of a user service: who wants nothing from whom (docs/protocol.md §7 `blocks`)."""
 
 from typing import Protocol
 from uuid import UUID

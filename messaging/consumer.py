@@ -1,4 +1,5 @@
-"""The socket: bytes in, frames to their topics, bytes out (DESIGN.md "The hot path", PROTOCOL.md §2).
+"""The socket: bytes in, frames to their topics, bytes out (docs/architecture.md "The way of a message",
+docs/protocol.md §2).
 
 `__call__` is Channels' own entry point, taken over: Channels' dispatch waits on a thread hop and two tasks a frame.
 """
@@ -106,7 +107,7 @@ class Socket:
         self.outbox.put(frame)
 
     def close(self, code: int, reason: str) -> None:
-        """Close the socket with a 44xx code (PROTOCOL.md §2 "Close codes")."""
+        """Close the socket with a 44xx code (docs/protocol.md "Close codes")."""
         if not self.outbox.closed:
             telemetry.socket_closes.labels(str(code)).inc()
             self.session.closed = True

@@ -1,4 +1,5 @@
-"""Devices on the wire: requests of `devices` and `settings`, and the frozen values of the answers (PROTOCOL.md §3)."""
+"""Devices on the wire: requests of `devices` and `settings`, and the frozen values of the answers (docs/protocol.md
+§7)."""
 
 from datetime import datetime
 from typing import Annotated

@@ -1,4 +1,4 @@
-"""What counts as an emoji of a reaction: one user-perceived character (PROTOCOL.md §5 "emoji 64 bytes")."""
+"""What counts as an emoji of a reaction: one user-perceived character (docs/protocol.md "Limits")."""
 
 import unicodedata
 

@@ -1,6 +1,6 @@
 """The frozen values that cross layers: who asks, what a log entry is, what a send or an acknowledgement led to.
 
-Their JSON form (msgspec, camelCase) is the wire form of PROTOCOL.md §2 "Server → client".
+Their JSON form (msgspec, camelCase) is the wire form of docs/protocol.md §5.
 """
 
 from datetime import datetime
@@ -15,7 +15,7 @@ WITHHELD_METADATA = msgspec.Raw(b'{"event":"withheld"}')
 
 
 class Actor(msgspec.Struct, frozen=True):
-    """Who a request comes from: proven by the token, on both transports (PROTOCOL.md §1).
+    """Who a request comes from: proven by the token, on both transports (docs/protocol.md §1).
 
     `public_key` is the device's registered Ed25519 key, 32 bytes, or None.
     """
@@ -26,7 +26,7 @@ class Actor(msgspec.Struct, frozen=True):
 
 
 class Entry(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
-    """One entry of a conversation's log, as `new_message` and history carry it (PROTOCOL.md §2).
+    """One entry of a conversation's log, as `new_message` and history carry it (docs/protocol.md §2).
 
     `metadata` is JSON text as bytes in `msgspec.Raw`, so that it is never parsed on its way to a client. As the log
     has it, `edited_at` is None: the edits are entries of their own. `ttl_after_read` (seconds) is there only while an
@@ -127,14 +127,14 @@ class MediaMetadata(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class BlockedUser(msgspec.Struct, frozen=True, rename="camel"):
-    """A user whom the asking user wants nothing from (PROTOCOL.md §3 `blocks`)."""
+    """A user whom the asking user wants nothing from (docs/protocol.md §7 `blocks`)."""
 
     user_id: UUID
     blocked_at: datetime
 
 
 class SendOutcome(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
-    """The answer to a send: `sent` and `duplicate` mean committed, `pending` means queued (PROTOCOL.md §2)."""
+    """The answer to a send: `sent` and `duplicate` mean committed, `pending` means queued (docs/protocol.md §2)."""
 
     status: Literal["sent", "duplicate", "pending"]
     message_id: UUID
@@ -146,7 +146,7 @@ class SendOutcome(msgspec.Struct, frozen=True, rename="camel", omit_defaults=Tru
 
 
 class Receipt(msgspec.Struct, frozen=True, rename="camel"):
-    """`delivery_status_update` and `read_status_update` (PROTOCOL.md §2): cumulative up to `up_to`."""
+    """`delivery_status_update` and `read_status_update` (docs/protocol.md §2): cumulative up to `up_to`."""
 
     conversation_id: UUID
     recipient_id: UUID
@@ -157,7 +157,7 @@ class Receipt(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class ConversationView(msgspec.Struct, frozen=True, rename="camel"):
-    """A conversation as one of its members sees it (PROTOCOL.md §3 `conversations`)."""
+    """A conversation as one of its members sees it (docs/protocol.md §7 `conversations`)."""
 
     id: UUID
     type: Literal["direct", "group"]
@@ -178,7 +178,7 @@ class ConversationView(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class MemberView(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
-    """A member as the other members see them (PROTOCOL.md §3 `conversations/{id}/members`).
+    """A member as the other members see them (docs/protocol.md §7 `conversations/{id}/members`).
 
     `online` and `last_seen` are there of who shares them with the asking user.
     """
@@ -192,7 +192,7 @@ class MemberView(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True
 
 
 class MemberReceipt(msgspec.Struct, frozen=True, rename="camel"):
-    """How far a member received and read, as the asking member may know it (PROTOCOL.md §3 `…/receipts`)."""
+    """How far a member received and read, as the asking member may know it (docs/protocol.md §7 `…/receipts`)."""
 
     user_id: UUID
     delivered_seq: int
@@ -210,7 +210,7 @@ class ErasureView(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class DeliveryView(msgspec.Struct, frozen=True, rename="camel"):
-    """One recipient's status of one message, for its sender (PROTOCOL.md §3 `messages/{id}/delivery`).
+    """One recipient's status of one message, for its sender (docs/protocol.md §7 `messages/{id}/delivery`).
 
     `status` may be ahead of the times: where only watermarks are kept (large groups) the times are unknown.
     """

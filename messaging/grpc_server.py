@@ -1,4 +1,5 @@
-"""The entry for other services: `proto/whispr/messaging/v1` over gRPC (specification §8; PROTOCOL.md §6).
+"""The entry for other services: `proto/whispr/messaging/v1` over gRPC (specification §8; docs/protocol.md "Services
+around it").
 
 Who may call is decided by the connection alone: this machine, or a certificate of WHISPR_GRPC_CLIENT_CA. What a caller
 says of itself in metadata (x-user-id, x-forwarded-for) is not looked at.

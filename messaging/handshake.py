@@ -1,4 +1,5 @@
-"""The socket's handshake: where a websocket scope carries a token, and which origins may open one (PROTOCOL.md §2).
+"""The socket's handshake: where a websocket scope carries a token, and which origins may open one (docs/protocol.md
+§2).
 
 Everything here reads what a stranger wrote. It raises coded errors only, and nothing that is refused is repeated.
 """

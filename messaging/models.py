@@ -1,4 +1,4 @@
-"""Conversations, their members and their log (specification §10.1, DESIGN.md "Tables").
+"""Conversations, their members and their log (specification §10.1, docs/architecture.md "Tables").
 
 Rows here are written by `messaging/store/` only; Django's models carry the schema, the admin and the tests.
 """
@@ -363,7 +363,7 @@ class MediaLink(models.Model):
 
 
 class SendKey(models.Model):
-    """The deduplication key of a send: (sender, clientRandom) carried exactly this request (PROTOCOL.md §4.2).
+    """The deduplication key of a send: (sender, clientRandom) carried exactly this request (docs/protocol.md §8.2).
 
     It holds what a duplicate is answered with, and outlives the message's content; purged after the retention.
     """

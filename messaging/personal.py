@@ -1,4 +1,4 @@
-"""Drafts and scheduled messages on the wire: requests and the frozen values of the answers (PROTOCOL.md §3).
+"""Drafts and scheduled messages on the wire: requests and the frozen values of the answers (docs/protocol.md §7).
 
 A user's own, on all the user's devices; nobody else learns of them.
 """

@@ -1,4 +1,4 @@
-"""The typed requests of both transports, decoded by msgspec with every bound checked (PROTOCOL.md §2 "Client →
+"""The typed requests of both transports, decoded by msgspec with every bound checked (docs/protocol.md §2 "Client →
 server").
 
 The socket and REST decode the same bytes into the same types, so that one rule cannot differ between them. Unknown
@@ -154,7 +154,7 @@ def decode_base64(text: str, name: str, max_bytes: int, *, allow_empty: bool = F
 
 
 def encode_metadata(metadata: dict[str, Any], name: str = "metadata", max_bytes: int = LIMITS.metadata_bytes) -> bytes:
-    """`metadata` as compact JSON, within the limits of PROTOCOL.md §5.
+    """`metadata` as compact JSON, within the limits of docs/protocol.md "Limits".
 
     Raises TooLarge over `max_bytes`; BadRequest where it is too deep, holds a NUL (PostgreSQL's jsonb refuses it), a
     number other than 0 outside ±(1e-7 … 2^53 − 1): JavaScript clients would read it wrongly, or jsonb write it in

@@ -1,4 +1,4 @@
-"""The device signature (PROTOCOL.md §2 "Device signature"): what is signed, and whether a signature is one.
+"""The device signature (docs/protocol.md "The device signature"): what is signed, and whether a signature is one.
 
 Pure: no Django, no I/O. `tests/vectors/signatures.json` holds cases that Python and TypeScript both pass.
 """

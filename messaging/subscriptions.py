@@ -48,7 +48,8 @@ _reads = PerLoop(lambda: asyncio.Semaphore(READS_AT_ONCE))
 
 
 class Window:
-    """The unacknowledged entries of one socket, over all its subscriptions (DESIGN.md "Back pressure")."""
+    """The unacknowledged entries of one socket, over all its subscriptions (docs/architecture.md "The way of a
+    message")."""
 
     __slots__ = ("bytes", "count")
 

@@ -1,4 +1,4 @@
-"""The work that is not a request (DESIGN.md): thin Celery tasks, each the call of one service.
+"""The work that is not a request (docs/architecture.md): thin Celery tasks, each the call of one service.
 
 PostgreSQL's rows are the truth: a task finds its work there and may run twice, at once, or not at all, with the same
 result in the end. When each runs is in the tables of django-celery-beat, editable in the admin.

@@ -1,4 +1,5 @@
-"""The two topics of PROTOCOL.md §2, and their events: decoded to a typed request, carried out by one service call."""
+"""The two topics of docs/protocol.md §2, and their events: decoded to a typed request, carried out by one service
+call."""
 
 import contextlib
 from collections.abc import Awaitable, Mapping
@@ -48,7 +49,7 @@ Named = TypeVar("Named", SendMessage, Acks, History, Typing)
 
 
 class ConversationEvents(Channel):
-    """What both topics understand (PROTOCOL.md §2 "Client → server")."""
+    """What both topics understand (docs/protocol.md §4)."""
 
     __slots__ = ()
 
@@ -139,7 +140,8 @@ class ConversationEvents(Channel):
     async def _acknowledge_all(
         self, event: Event, request: Acks, places: list[tuple[UUID, int]] | None, *, read: bool
     ) -> None:
-        """Any form, any number; what was never given to this socket is not taken as received (RELIABILITY: "ack")."""
+        """Any form, any number; what was never given to this socket is not taken as received (the reliability
+        catalogue: "ack")."""
         try:
             if places is None:
                 places = await list_message_places(self.socket.actor, request)
@@ -250,7 +252,7 @@ class ConversationEvents(Channel):
 
 
 def list_resyncs(request: Join, standings: Standings) -> Mapping[UUID | None, str]:
-    """What the client must fetch afresh, by conversation (None: everything), and why (PROTOCOL.md §2 "Topics")."""
+    """What the client must fetch afresh, by conversation (None: everything), and why (docs/protocol.md §3)."""
     if request.epoch is not None and request.epoch != standings.epoch:
         return {None: "epoch_changed"}
     if standings.device_expired:

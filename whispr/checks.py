@@ -27,7 +27,7 @@ Messages = Iterator[CheckMessage]
 
 
 def check_settings(app_configs: Sequence[AppConfig] | None = None, **kwargs: object) -> list[CheckMessage]:
-    """Every message about the settings in force (issue 2 "The skeleton")."""
+    """Every message about the settings in force."""
     parts: tuple[Callable[[], Messages], ...] = (
         _servers,
         _tokens,

@@ -1,4 +1,4 @@
-"""The base of our admin pages: records to look at (issue 2 "Models and migrations").
+"""The base of our admin pages: records to look at.
 
 Nothing is written here, because every write is a service's. Nothing private is shown: content, metadata, keys and push
 tokens appear as sizes and fingerprints. No page reads more than a bounded number of rows, however large its table is.

@@ -132,7 +132,7 @@ CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_TRANSPORT_OPTIONS = {"visibility_timeout": 600, "global_keyprefix": "whispr-celery-"}
 
-# --- Identity (PROTOCOL.md §1) ---
+# --- Identity (docs/protocol.md §1) ---
 WHISPR_JWT_ALGORITHMS = env.list("WHISPR_JWT_ALGORITHMS", default=["HS256"])
 WHISPR_JWT_SECRET = env.str("WHISPR_JWT_SECRET", default="")
 WHISPR_JWT_JWKS_URL = env.str("WHISPR_JWT_JWKS_URL", default="")
@@ -154,13 +154,14 @@ WHISPR_TRACE = env.str("WHISPR_TRACE", default="sampled")
 # Whether each entry's hash covers the one before, so that a client can prove that nothing was left out.
 WHISPR_HASH_CHAIN = env.bool("WHISPR_HASH_CHAIN", default=False)
 
-# --- The entry for other services (PROTOCOL.md §6): gRPC, on loopback or with mutual TLS; not started when unset ---
+# --- The entry for other services (docs/protocol.md "Services around it"): gRPC, on loopback or with mutual TLS; not
+# started when unset ---
 WHISPR_GRPC_ADDRESS = env.str("WHISPR_GRPC_ADDRESS", default="")
 WHISPR_GRPC_CERT = env.str("WHISPR_GRPC_CERT", default="")
 WHISPR_GRPC_KEY = env.str("WHISPR_GRPC_KEY", default="")
 WHISPR_GRPC_CLIENT_CA = env.str("WHISPR_GRPC_CLIENT_CA", default="")
 
-# --- REST (PROTOCOL.md §3) ---
+# --- REST (docs/protocol.md §7) ---
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["messaging.api.authentication.BearerAuthentication"],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],

@@ -54,7 +54,7 @@ WITH who AS (
 UPDATE delivery_statuses s SET delivered_at = coalesce(s.delivered_at, clock_timestamp())
 FROM who WHERE s.message_id = :message_id AND s.user_id = who.recipient_id;
 """
-# What the system writes beyond issue 2's words "insert, status row, last_seq"; --lean leaves it out.
+# What the system writes beyond the message, its status row and last_seq; --lean leaves it out.
 KEYS = """, keys AS (
     INSERT INTO send_keys (message_id, sender_id, client_random, fingerprint, conversation_id, seq, sent_at)
     SELECT id, sender_id, :client_random, '\\x{fingerprint}'::bytea, conversation_id, seq, sent_at FROM entry

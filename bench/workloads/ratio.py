@@ -8,7 +8,7 @@ from bench.report import Result
 from bench.target import Target, checkpoint
 from bench.workloads import baseline, one_to_one
 
-WANTED = 0.6  # issue 2 "What it must reach"
+WANTED = 0.6  # what we hold ourselves to
 
 
 async def run(target: Target, options: Options) -> Result:

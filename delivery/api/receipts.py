@@ -1,4 +1,4 @@
-"""Acknowledgements, and what became of a message (PROTOCOL.md §3 `acks`, `messages/{id}/read`,
+"""Acknowledgements, and what became of a message (docs/protocol.md §7 `acks`, `messages/{id}/read`,
 `messages/{id}/delivery`)."""
 
 from uuid import UUID

@@ -1,4 +1,4 @@
-"""The way of a message (PROTOCOL.md §3 `messages/{id}/trace`)."""
+"""The way of a message (docs/protocol.md §7 `messages/{id}/trace`)."""
 
 from uuid import UUID
 

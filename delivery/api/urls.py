@@ -1,4 +1,4 @@
-"""The routes of the API's first version that receipts answer (PROTOCOL.md §3)."""
+"""The routes of the API's first version that receipts answer (docs/protocol.md §7)."""
 
 from django.urls import path
 

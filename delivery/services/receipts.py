@@ -1,4 +1,4 @@
-"""Receipts: delivered and read, cumulative, group-committed, told to the senders (specification §4.1, PROTOCOL.md
+"""Receipts: delivered and read, cumulative, group-committed, told to the senders (specification §4.1, docs/protocol.md
 §4.5)."""
 
 import asyncio
@@ -86,7 +86,7 @@ async def list_message_places(actor: Actor, acks: Acks) -> list[tuple[UUID, int]
 
 
 async def receipts_record(actor: Actor, acks: Acks, *, read: bool, origin: object | None = None) -> None:
-    """Record an acknowledgement in any of its three forms (PROTOCOL.md §2 `message_received`, `message_read`, §3
+    """Record an acknowledgement in any of its three forms (docs/protocol.md §2 `message_received`, `message_read`, §3
     `acks`).
 
     Message ids that are unknown or foreign are ignored: they say nothing. Raises BadRequest, NotFound (a conversation

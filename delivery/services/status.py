@@ -1,4 +1,4 @@
-"""What became of a message, for its sender (specification §4.1, PROTOCOL.md §3 `messages/{id}/delivery`)."""
+"""What became of a message, for its sender (specification §4.1, docs/protocol.md §7 `messages/{id}/delivery`)."""
 
 from uuid import UUID
 

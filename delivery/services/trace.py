@@ -1,10 +1,11 @@
-"""A message's way, step by step and without its content, for its sender (PROTOCOL.md §3 `messages/{id}/trace`).
+"""A message's way, step by step and without its content, for its sender (docs/protocol.md §7 `messages/{id}/trace`).
 
 What the tables know of every message is told of every message: accepted, committed, acknowledged, read. What only the
 processes know (published, pushed, retried) is kept for the messages that WHISPR_TRACE names.
 """
 
 import asyncio
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -12,7 +13,7 @@ import msgspec
 
 from delivery.store import trace as store
 from delivery.store.status import list_delivery
-from messaging.events import Actor
+from messaging.events import Actor, DeliveryView
 from whispr.kernel import database
 from whispr.kernel.errors import NotFound
 from whispr.kernel.limits import LIMITS
@@ -50,6 +51,18 @@ def _read(actor: Actor, message_id: UUID) -> TraceView:
     place = store.get_place(message_id)
     if recipients is None or place is None:
         raise NotFound
+    return _view(message_id, place, recipients)
+
+
+def get_trace_for_staff(message_id: UUID) -> TraceView:
+    """The steps of any message, for the admin, on a thread that may block. Raises NotFound where there is none."""
+    place = store.get_place(message_id)
+    if place is None:
+        raise NotFound
+    return _view(message_id, place, list_delivery(place.sender_id, message_id) or [])
+
+
+def _view(message_id: UUID, place: store.Place, recipients: Sequence[DeliveryView]) -> TraceView:
     # The gate gave the message its id, a UUIDv7: milliseconds in its first 48 bits.
     accepted = datetime.fromtimestamp((message_id.int >> 80) / 1000, UTC)
     noted = store.list_steps(message_id)

@@ -1,4 +1,5 @@
-"""Writing receipts: watermarks, statuses and device cursors of a whole batch in one transaction (PROTOCOL.md §4.5).
+"""Writing receipts: watermarks, statuses and device cursors of a whole batch in one transaction (docs/protocol.md
+§8.5).
 
 Nothing goes backwards: each number is raised, never set. Read implies delivered. A read that may not be told (the
 reader's setting, or the conversation's) moves the private watermark only: no other row learns of it. A sender who does
@@ -284,7 +285,7 @@ def _write(cursor: psycopg.Cursor[Any], moved: list["_Reader"], cursors: dict[tu
 
 
 def _start_expiry(cursor: psycopg.Cursor[Any], readers: list[_Reader]) -> None:
-    """Start the time of ephemerals that run from their reading: the first recipient's counts (PROTOCOL.md §7).
+    """Start the time of ephemerals that run from their reading: the first recipient's counts (docs/protocol.md).
 
     Nobody is told but by the `message_expired` entry in the end: an expiry of its own would tell who read when.
     """

@@ -1,4 +1,4 @@
-"""What became of one message at each of its recipients (PROTOCOL.md §3 `messages/{id}/delivery`)."""
+"""What became of one message at each of its recipients (docs/protocol.md §7 `messages/{id}/delivery`)."""
 
 from datetime import datetime
 from typing import Any, Literal

@@ -1,4 +1,4 @@
-"""The steps of messages' ways: written in batches, read for the sender, purged (PROTOCOL.md §3 `trace`)."""
+"""The steps of messages' ways: written in batches, read for the sender, purged (docs/protocol.md §7 `trace`)."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -27,6 +27,7 @@ class Place(NamedTuple):
     conversation_id: UUID
     seq: int
     sent_at: datetime
+    sender_id: UUID
 
 
 def trace_insert(rows: Sequence[TraceRow]) -> None:
@@ -42,7 +43,7 @@ def trace_insert(rows: Sequence[TraceRow]) -> None:
 def get_place(message_id: UUID) -> Place | None:
     """The place of a message; whose it is, is not asked here."""
     with connection.cursor() as cursor:
-        cursor.execute("SELECT conversation_id, seq, sent_at FROM messages WHERE id = %s", [message_id])
+        cursor.execute("SELECT conversation_id, seq, sent_at, sender_id FROM messages WHERE id = %s", [message_id])
         row = cursor.fetchone()
     return None if row is None else Place(*row)
 

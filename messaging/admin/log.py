@@ -11,9 +11,12 @@ from django.db.models.fields.json import KeyTextTransform
 from django.db.models.functions import Cast
 from django.http import HttpRequest
 from django.utils import timezone
+from django.utils.html import format_html_join
+from django.utils.safestring import SafeString, mark_safe
 
 from delivery.admin import DeliveryStatusInline
 from delivery.models import DeliveryStatus, MessageErasure, TraceEvent
+from delivery.services.trace import get_trace_for_staff
 from messaging.admin.columns import conversation_of, message_of, user_of
 from messaging.models import (
     Device,
@@ -85,6 +88,24 @@ class MessageStateFilter(RecentFilter):
     }
 
 
+# Steps on a message's page; its trace has them all.
+STEPS_SHOWN = 50
+
+
+def way_of(message: Message) -> SafeString:
+    """The message's way in the order of time, as its sender sees it (docs/protocol.md §7 `trace`)."""
+    known: SafeString | None = message.__dict__.get("way")
+    if known is not None:  # a page asks for each of its fields more than once
+        return known
+    steps = get_trace_for_staff(message.pk).steps
+    rows = (
+        (step.at.isoformat(" ", "milliseconds"), step.step, step.process or step.user_id or "")
+        for step in steps[:STEPS_SHOWN]
+    )
+    way = message.__dict__["way"] = format_html_join(mark_safe("<br>"), "{} {} {}", rows)
+    return way
+
+
 @admin.register(Message)
 class MessageAdmin(RecordAdmin):
     """The log's entries. What they say is for their conversation alone."""
@@ -128,6 +149,7 @@ class MessageAdmin(RecordAdmin):
         column("seconds after reading", lambda message: message.ttl_after_read or "–"),
         column("hidden by", lambda message: search_link(HiddenMessage, message.pk, "users, for themselves")),
         column("erasures", lambda message: search_link(MessageErasure, message.pk, "by devices")),
+        column("way", way_of),
         column("trace", lambda message: search_link(TraceEvent, message.pk, "of this message")),
         column("all statuses", lambda message: search_link(DeliveryStatus, message.pk, "of this message")),
     )

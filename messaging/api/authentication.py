@@ -1,4 +1,5 @@
-"""REST's authentication: the header `Authorization: Bearer`, the same verifier as the socket's (PROTOCOL.md §1)."""
+"""REST's authentication: the header `Authorization: Bearer`, the same verifier as the socket's (docs/protocol.md
+§1)."""
 
 from dataclasses import dataclass
 

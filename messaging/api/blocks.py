@@ -1,4 +1,4 @@
-"""Blocks: who wants nothing from whom (PROTOCOL.md §3 `blocks`)."""
+"""Blocks: who wants nothing from whom (docs/protocol.md §7 `blocks`)."""
 
 from http import HTTPStatus
 from uuid import UUID

@@ -1,4 +1,4 @@
-"""Conversations, their members and their log (PROTOCOL.md §3 `conversations`)."""
+"""Conversations, their members and their log (docs/protocol.md §7 `conversations`)."""
 
 from http import HTTPStatus
 from uuid import UUID

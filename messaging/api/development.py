@@ -1,4 +1,4 @@
-"""The development sign-in (PROTOCOL.md §3 `dev/tokens`, `dev/people`): 404 unless WHISPR_DEV_LOGIN=1."""
+"""The development sign-in (docs/protocol.md §7 `dev/tokens`, `dev/people`): 404 unless WHISPR_DEV_LOGIN=1."""
 
 from http import HTTPStatus
 

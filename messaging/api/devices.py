@@ -1,4 +1,4 @@
-"""Devices, settings and socket tickets of the caller (PROTOCOL.md §3 `devices`, `settings`, `socket-tickets`)."""
+"""Devices, settings and socket tickets of the caller (docs/protocol.md §7 `devices`, `settings`, `socket-tickets`)."""
 
 from http import HTTPStatus
 from uuid import UUID

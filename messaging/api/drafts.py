@@ -1,4 +1,4 @@
-"""Drafts of the caller, one a conversation (PROTOCOL.md §3 `messages/drafts`)."""
+"""Drafts of the caller, one a conversation (docs/protocol.md §7 `messages/drafts`)."""
 
 from http import HTTPStatus
 from uuid import UUID

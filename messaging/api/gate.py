@@ -1,4 +1,5 @@
-"""The gate in front of Django: bounds on what a request may cost before any of it is parsed (RELIABILITY.md §3).
+"""The gate in front of Django: bounds on what a request may cost before any of it is parsed (the reliability
+catalogue §3).
 
 Django's ASGI handler writes a body of any size to disk before the first middleware runs, and gives every request a
 thread. So the bounds on size, time and number stand here, in ASGI, where refusing is cheap.

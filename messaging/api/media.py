@@ -1,4 +1,4 @@
-"""Media: the encrypted bytes that messages carry, in the built-in store (PROTOCOL.md §3 `media`)."""
+"""Media: the encrypted bytes that messages carry, in the built-in store (docs/protocol.md §7 `media`)."""
 
 from http import HTTPStatus
 from typing import cast

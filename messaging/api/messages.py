@@ -1,4 +1,4 @@
-"""Messages: send, read one, edit it, delete it (PROTOCOL.md §3 `messages`)."""
+"""Messages: send, read one, edit it, delete it (docs/protocol.md §7 `messages`)."""
 
 import re
 from http import HTTPStatus

@@ -1,4 +1,4 @@
-"""Errors of REST as RFC 9457 `application/problem+json`, with the codes of PROTOCOL.md §2 "Errors"."""
+"""Errors of REST as RFC 9457 `application/problem+json`, with the codes of docs/protocol.md §6."""
 
 import logging
 import math
@@ -56,7 +56,7 @@ class BodyTooSlow(BadRequest):
 
 
 class InternalError(WhisprError):
-    """A fault of ours: the one code that is not in PROTOCOL.md, because no input may cause it."""
+    """A fault of ours: the one code that is not in docs/protocol.md, because no input may cause it."""
 
     code = "internal_error"
     status = 500

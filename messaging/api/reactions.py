@@ -1,4 +1,4 @@
-"""Reactions to a message (PROTOCOL.md §3 `messages/{id}/reactions`)."""
+"""Reactions to a message (docs/protocol.md §7 `messages/{id}/reactions`)."""
 
 import re
 from http import HTTPStatus

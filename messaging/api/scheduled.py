@@ -1,4 +1,4 @@
-"""Scheduled messages of the caller (PROTOCOL.md §3 `messages/scheduled`)."""
+"""Scheduled messages of the caller (docs/protocol.md §7 `messages/scheduled`)."""
 
 from http import HTTPStatus
 from uuid import UUID

@@ -1,4 +1,4 @@
-"""The requests that only REST has, and the objects that its answers are wrapped in (PROTOCOL.md §3)."""
+"""The requests that only REST has, and the objects that its answers are wrapped in (docs/protocol.md §7)."""
 
 from typing import Annotated, Any, Literal
 from uuid import UUID

@@ -1,4 +1,4 @@
-"""Catch-up for clients without a socket (PROTOCOL.md §3 `sync`)."""
+"""Catch-up for clients without a socket (docs/protocol.md §7 `sync`)."""
 
 from rest_framework.request import Request
 from rest_framework.response import Response

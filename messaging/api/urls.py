@@ -1,4 +1,4 @@
-"""The routes of the API's first version that conversations and devices answer (PROTOCOL.md §3)."""
+"""The routes of the API's first version that conversations and devices answer (docs/protocol.md §7)."""
 
 from django.urls import path, register_converter
 

@@ -1,4 +1,4 @@
-"""The steps of messages' ways through the processes, kept aside from the way itself (PROTOCOL.md §3 `trace`).
+"""The steps of messages' ways through the processes, kept aside from the way itself (docs/protocol.md §7 `trace`).
 
 A step is noted in memory and written with others a second later; what does not fit is dropped, and nothing waits for
 it. Sampling is by the message's id, so that all processes keep the same messages.

@@ -1,4 +1,4 @@
-"""The Phoenix Channels protocol, versions 1 and 2, without I/O (PROTOCOL.md §2).
+"""The Phoenix Channels protocol, versions 1 and 2, without I/O (docs/protocol.md §2).
 
 `frames` reads what a client sends, `encoding` writes what it gets, `session` is the state of one socket, `actions`
 what it asks of whoever drives it.

@@ -66,7 +66,7 @@ class Event(msgspec.Struct, frozen=True, gc=False):
 
 
 class Close(msgspec.Struct, frozen=True, gc=False):
-    """Close the socket with this code (PROTOCOL.md §2 "Close codes"); its joins end with it. The last action."""
+    """Close the socket with this code (docs/protocol.md "Close codes"); its joins end with it. The last action."""
 
     code: int
     reason: str

@@ -1,4 +1,4 @@
-"""What the server sends: the frames of Phoenix Channels, versions 1 and 2, text and binary (PROTOCOL.md §2).
+"""What the server sends: the frames of Phoenix Channels, versions 1 and 2, text and binary (docs/protocol.md §2).
 
 JSON out is compact and unescaped. A push is made of a head, its receiver's own, and a tail that all receivers share:
 one message to a thousand sockets is encoded once and costs each of them one concatenation.

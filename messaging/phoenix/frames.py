@@ -1,4 +1,4 @@
-"""What a client sends: the frames of Phoenix Channels, versions 1 and 2, text and binary (PROTOCOL.md §2).
+"""What a client sends: the frames of Phoenix Channels, versions 1 and 2, text and binary (docs/protocol.md §2).
 
 Version 2 text is the array `[join_ref, ref, topic, event, payload]`, version 1 the object with the same names; binary
 frames exist in version 2 only. A payload is checked to be JSON and an object, and handed on undecoded: whoever knows
@@ -263,7 +263,7 @@ def decode_binary(data: bytes) -> BinaryFrame:
 
 
 def split_envelope(payload: bytes, depth: int = JSON_DEPTH) -> tuple[bytes, bytes]:
-    """The JSON header and the ciphertext of a binary push (PROTOCOL.md §2 "Client → server").
+    """The JSON header and the ciphertext of a binary push (docs/protocol.md §4).
 
     The header is checked as a text payload is (`decode_text`), its values are not. Raises BadFrame.
     """

@@ -1,4 +1,4 @@
-"""The state of one Phoenix socket, without I/O: frames and answers go in, actions come out (PROTOCOL.md §2).
+"""The state of one Phoenix socket, without I/O: frames and answers go in, actions come out (docs/protocol.md §2).
 
 Who drives it sends what `Send` holds, carries out `Join`, `Leave`, `Gone` and `Event`, and reports back with `joined`,
 `refused`, `left`, `crashed` or `end`. Actions are in the order in which they must happen. Times are seconds of any

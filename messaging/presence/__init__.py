@@ -1,4 +1,4 @@
-"""Who is present in a conversation, over all processes: Phoenix Presence for conversation topics (PROTOCOL.md §2).
+"""Who is present in a conversation, over all processes: Phoenix Presence for conversation topics (docs/protocol.md §2).
 
 Each process holds, for the conversations that its own sockets watch, who is present as its sockets were told. Joins and
 leaves travel on the bus at once; Redis holds everybody under a lifetime that each process renews for its own sockets.

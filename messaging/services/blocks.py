@@ -1,4 +1,4 @@
-"""Blocks: who wants nothing from whom (PROTOCOL.md §3 `blocks`).
+"""Blocks: who wants nothing from whom (docs/protocol.md §7 `blocks`).
 
 What a block does is decided where it matters: the log withholds what a blocked user sends (messaging/store/log.py),
 receipts are not told (delivery/store/receipts.py), presence and typing are not shown (messaging/store/sharing.py).

@@ -1,4 +1,4 @@
-"""Conversations: create, list, change, delete (PROTOCOL.md §3 `conversations`)."""
+"""Conversations: create, list, change, delete (docs/protocol.md §7 `conversations`)."""
 
 from typing import Any, NamedTuple
 from uuid import UUID

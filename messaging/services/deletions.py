@@ -1,4 +1,4 @@
-"""Deletions: for everyone by the author, or for oneself on all own devices (PROTOCOL.md §2 `delete_message`)."""
+"""Deletions: for everyone by the author, or for oneself on all own devices (docs/protocol.md §2 `delete_message`)."""
 
 from collections.abc import Iterable, Sequence
 from uuid import UUID

@@ -1,4 +1,4 @@
-"""The development sign-in: any name is a user (PROTOCOL.md §3 `dev/tokens`, `dev/people`).
+"""The development sign-in: any name is a user (docs/protocol.md §7 `dev/tokens`, `dev/people`).
 
 It exists only where WHISPR_DEV_LOGIN=1: elsewhere everything here raises NotFound.
 """

@@ -1,4 +1,4 @@
-"""Devices: who may register, change and revoke them, and which a message is encrypted for (PROTOCOL.md §1, §3)."""
+"""Devices: who may register, change and revoke them, and which a message is encrypted for (docs/protocol.md §1, §3)."""
 
 import logging
 import time
@@ -102,7 +102,8 @@ def _admit(user_id: UUID, device_id: UUID, state: DeviceState | None) -> Actor:
 
 
 async def device_states(device_ids: Sequence[UUID]) -> dict[UUID, DeviceState]:
-    """The state of each device that exists: for the periodic check of live sockets (RELIABILITY: within 60 s)."""
+    """The state of each device that exists: for the periodic check of live sockets (the reliability catalogue: within
+    60 s)."""
     return await database.run(store.list_device_states, device_ids)
 
 

@@ -1,4 +1,4 @@
-"""Drafts: save, read, delete, and tell the user's other devices (PROTOCOL.md §3 `messages/drafts`)."""
+"""Drafts: save, read, delete, and tell the user's other devices (docs/protocol.md §7 `messages/drafts`)."""
 
 from uuid import UUID
 

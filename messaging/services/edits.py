@@ -1,4 +1,4 @@
-"""Edits: the author's new content of a message, an entry of its own (PROTOCOL.md §2 `edit_message`, §3 `PUT`)."""
+"""Edits: the author's new content of a message, an entry of its own (docs/protocol.md §2 `edit_message`, §3 `PUT`)."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""Erasing expired messages, for the worker; nobody reads them meanwhile, whatever it does (PROTOCOL.md §4.7)."""
+"""Erasing expired messages, for the worker; nobody reads them meanwhile, whatever it does (docs/protocol.md §8.7)."""
 
 import asyncio
 import logging

@@ -1,4 +1,4 @@
-"""Reading back: a page of a conversation, one message (PROTOCOL.md §2 `history`, §3)."""
+"""Reading back: a page of a conversation, one message (docs/protocol.md §2 `history`, §3)."""
 
 from uuid import UUID
 

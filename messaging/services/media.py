@@ -52,7 +52,7 @@ def upload_begin() -> Incoming:
 
 
 async def media_store(actor: Actor, incoming: Incoming) -> MediaMetadata:
-    """Keep a medium whose bytes are all there, as the actor's (PROTOCOL.md §3 `media`).
+    """Keep a medium whose bytes are all there, as the actor's (docs/protocol.md §7 `media`).
 
     Raises BadRequest for nothing at all, RateLimited over what a user may store, TemporaryUnavailable, Timeout.
     """
@@ -78,7 +78,7 @@ _downloads: PerLoop[_Downloads] = PerLoop(_Downloads)
 
 
 async def get_media(actor: Actor, media_id: UUID) -> tuple[MediaMetadata, AsyncIterator[bytes]]:
-    """A medium that the actor may fetch, and its bytes, piece by piece (PROTOCOL.md §3 `media/{id}`).
+    """A medium that the actor may fetch, and its bytes, piece by piece (docs/protocol.md §7 `media/{id}`).
 
     Raises NotFound, Overloaded. The bytes end after `LIMITS.media_transfer_seconds`, complete or not.
     """
@@ -113,7 +113,7 @@ async def access_media(entry: NewEntry, keep_until: datetime | None = None) -> N
     `keep_until` is when the entry will be sent, where that is later: the medium waits for it.
 
     Where the service refuses, the entry goes on without: the log answers it with `invalid_media`, unless it is the
-    resend of a message that was sent while the medium was there (PROTOCOL.md §4.2). Raises TemporaryUnavailable.
+    resend of a message that was sent while the medium was there (docs/protocol.md §8.2). Raises TemporaryUnavailable.
     """
     if entry.media_id is None:
         return entry

@@ -1,4 +1,5 @@
-"""The members of a conversation: who they are, how far they read, and the changes of membership (PROTOCOL.md §3)."""
+"""The members of a conversation: who they are, how far they read, and the changes of membership (docs/protocol.md
+§7)."""
 
 from uuid import UUID
 

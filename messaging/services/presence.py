@@ -1,4 +1,4 @@
-"""Who may see who is there (PROTOCOL.md §2 `presence_state`, specification §11)."""
+"""Who may see who is there (docs/protocol.md §2 `presence_state`, specification §11)."""
 
 from uuid import UUID
 

@@ -1,4 +1,4 @@
-"""Reactions: one of each emoji a user and message (PROTOCOL.md §2 `react`, §3 `messages/{id}/reactions`)."""
+"""Reactions: one of each emoji a user and message (docs/protocol.md §2 `react`, §3 `messages/{id}/reactions`)."""
 
 import asyncio
 import secrets

@@ -1,4 +1,4 @@
-"""Scheduled messages: create, list, change, cancel, and send what is due (PROTOCOL.md §3 `messages/scheduled`).
+"""Scheduled messages: create, list, change, cancel, and send what is due (docs/protocol.md §7 `messages/scheduled`).
 
 A scheduled send passes the gate of every send twice: when it is created, and when it is fired, with the device's key of
 that moment. Membership, target and key are decided by the log, under the conversation's lock, as for every send.

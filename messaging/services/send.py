@@ -1,4 +1,5 @@
-"""Sending: the gate, then the log, then the fan-out. Every way in ends here (DESIGN.md "One message's way").
+"""Sending: the gate, then the log, then the fan-out. Every way in ends here (docs/architecture.md "The way of a
+message").
 
 The gate is what needs no lock: shape, size, signature, quota. Whether the sender is a member, the key is a duplicate
 and the target is live is decided under the conversation's lock, by the log.
@@ -139,7 +140,8 @@ def access_quota(actor: Actor, type: EntryType = "text") -> Awaitable[None] | No
 
 
 async def message_send(actor: Actor, request: SendMessage) -> SendOutcome:
-    """Send a message (specification §2.1, §2.2; PROTOCOL.md §2 `send_message`): `sent` and `duplicate` are durable.
+    """Send a message (specification §2.1, §2.2; docs/protocol.md §2 `send_message`): `sent` and `duplicate` are
+    durable.
 
     Raises what `access_send`, `access_quota` and `message_submit` say, and Timeout when there is no outcome in time.
     """
@@ -201,7 +203,7 @@ def _forget_signature_mode(**_: object) -> None:
 
 
 def _check_signature(actor: Actor, request: SendMessage, content: bytes) -> bytes | None:
-    """The signature's bytes, verified with the device's registered key (PROTOCOL.md §2 "Device signature")."""
+    """The signature's bytes, verified with the device's registered key (docs/protocol.md "The device signature")."""
     mode = _signature_mode()
     if mode == "off" and request.signature is None:
         return None
@@ -236,7 +238,7 @@ def _check_signature(actor: Actor, request: SendMessage, content: bytes) -> byte
 
 
 def _fingerprint(request: SendMessage, content: bytes, metadata: bytes) -> bytes:
-    """What must be equal for a second request under the same key to be the same message (PROTOCOL.md §4.2)."""
+    """What must be equal for a second request under the same key to be the same message (docs/protocol.md §8.2)."""
     parts = (
         request.conversation_id.bytes,
         request.type.encode(),

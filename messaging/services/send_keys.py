@@ -1,4 +1,4 @@
-"""Deduplication keys past their retention are purged, in batches that hold no lock for long (PROTOCOL.md §4.2)."""
+"""Deduplication keys past their retention are purged, in batches that hold no lock for long (docs/protocol.md §8.2)."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""A session begins: from a token or a ticket to an actor whose device is registered (PROTOCOL.md §1, §2)."""
+"""A session begins: from a token or a ticket to an actor whose device is registered (docs/protocol.md §1, §2)."""
 
 from messaging.events import Actor
 from messaging.services.devices import device_admit_cached, device_admitted, device_register_seen

@@ -1,4 +1,4 @@
-"""Where a device stands: what a join and a synchronisation begin with (PROTOCOL.md §2 "Topics")."""
+"""Where a device stands: what a join and a synchronisation begin with (docs/protocol.md §3)."""
 
 from uuid import UUID
 

@@ -1,4 +1,4 @@
-"""Catching up over REST: what a device lacks, page by page (PROTOCOL.md §3 `sync`, §4.4)."""
+"""Catching up over REST: what a device lacks, page by page (docs/protocol.md §7 `sync`, §4.4)."""
 
 from collections import defaultdict
 from typing import Any

@@ -1,4 +1,4 @@
-"""Socket tickets: for clients that can set neither a subprotocol nor a header (PROTOCOL.md §2 "Authentication")."""
+"""Socket tickets: for clients that can set neither a subprotocol nor a header (docs/protocol.md §2)."""
 
 import hashlib
 import ipaddress

@@ -1,4 +1,4 @@
-"""Typing signs: passed on to whoever is there, never stored (PROTOCOL.md §2 `typing`).
+"""Typing signs: passed on to whoever is there, never stored (docs/protocol.md §2 `typing`).
 
 A sign ends by itself when it is not renewed, when its author sends, and when the socket that gave it is gone. The same
 state told again soon is not passed on: a flood of signs costs the others nothing.

@@ -1,4 +1,4 @@
-"""Blocks: who wants nothing from whom (PROTOCOL.md §3 `blocks`), and what of two people's doings they keep apart.
+"""Blocks: who wants nothing from whom (docs/protocol.md §7 `blocks`), and what of two people's doings they keep apart.
 
 In force is what stands in `blocks`: a send reads it under its conversation's lock (messaging/store/log.py).
 """

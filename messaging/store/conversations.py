@@ -1,4 +1,4 @@
-"""Conversations as their members see them: create, list, change, delete (PROTOCOL.md §3 `conversations`)."""
+"""Conversations as their members see them: create, list, change, delete (docs/protocol.md §7 `conversations`)."""
 
 from typing import Any, Literal, NamedTuple
 from uuid import UUID

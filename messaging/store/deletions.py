@@ -1,4 +1,4 @@
-"""Deleting a message: for everyone by its author, or for oneself (PROTOCOL.md §2 `delete_message`)."""
+"""Deleting a message: for everyone by its author, or for oneself (docs/protocol.md §2 `delete_message`)."""
 
 from uuid import UUID
 

@@ -1,4 +1,4 @@
-"""The names that signed in through the development sign-in (PROTOCOL.md §3 `dev/people`)."""
+"""The names that signed in through the development sign-in (docs/protocol.md §7 `dev/people`)."""
 
 from uuid import UUID
 

@@ -1,4 +1,4 @@
-"""Devices and user settings: their rows (PROTOCOL.md §1, §3).
+"""Devices and user settings: their rows (docs/protocol.md §1, §3).
 
 Plain synchronous functions on Django's connection, for `whispr.kernel.database.run`. They decide nothing about rights.
 """

@@ -1,4 +1,4 @@
-"""Drafts: one a user and conversation, with a revision that only grows (PROTOCOL.md §3 `messages/drafts`)."""
+"""Drafts: one a user and conversation, with a revision that only grows (docs/protocol.md §7 `messages/drafts`)."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime

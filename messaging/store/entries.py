@@ -1,4 +1,4 @@
-"""Reading the log: what a user may see of it, and no more (PROTOCOL.md §4.4, §4.6, §4.7).
+"""Reading the log: what a user may see of it, and no more (docs/protocol.md §8.4, §4.6, §4.7).
 
 Every read here joins the user's membership and spans, and blanks what expired or was deleted, whatever the workers did.
 
@@ -286,7 +286,7 @@ def list_joined_since(seconds: float) -> list[tuple[UUID, UUID, int, bool]]:
 
 
 def get_epoch() -> str:
-    """The generation of the log (PROTOCOL.md §2 "Topics"); made at the first look."""
+    """The generation of the log (docs/protocol.md §3); made at the first look."""
     rows = _fetch("SELECT epoch FROM log_epoch WHERE id = 1", ())
     return str(rows[0][0]) if rows else new_epoch(replace=False)
 

@@ -1,6 +1,6 @@
 """Erasing what was deleted for everyone or expired: the tombstone keeps its seq, and nothing of what was said.
 
-Always under the conversation's lock, in one transaction with the system entry that tells of it (PROTOCOL.md §4.7).
+Always under the conversation's lock, in one transaction with the system entry that tells of it (docs/protocol.md §8.7).
 """
 
 from collections.abc import Sequence

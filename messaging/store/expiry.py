@@ -1,4 +1,4 @@
-"""Expired messages are erased and their conversations told (PROTOCOL.md §4.7).
+"""Expired messages are erased and their conversations told (docs/protocol.md §8.7).
 
 That nobody reads them is the filter's work in every read, to the microsecond; this takes the bytes away.
 """

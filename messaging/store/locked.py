@@ -44,7 +44,8 @@ class LockedConversation:
         return self.second_id if self.first_id == user_id else self.first_id
 
     def next_place(self, now: datetime) -> tuple[int, datetime]:
-        """The next seq and its sent_at: strictly after the one before, whatever the clock does (PROTOCOL.md §4.3)."""
+        """The next seq and its sent_at: strictly after the one before, whatever the clock does (docs/protocol.md
+        §8.3)."""
         self.last_seq += 1
         if self.last_sent_at is not None and now <= self.last_sent_at:
             now = self.last_sent_at + TICK
@@ -98,7 +99,7 @@ def conversation_lock(cursor: CursorWrapper, conversation_id: UUID) -> LockedCon
 def append_system(
     cursor: CursorWrapper, locked: LockedConversation, *, by: UUID, event: str, details: dict[str, Any]
 ) -> Entry:
-    """Append a system entry (PROTOCOL.md §2: empty content, `metadata.event`) to a conversation locked by this
+    """Append a system entry (docs/protocol.md §2: empty content, `metadata.event`) to a conversation locked by this
     transaction."""
     cursor.execute("SELECT clock_timestamp()")
     seq, sent_at = locked.next_place(cursor.fetchone()[0])

@@ -1,4 +1,4 @@
-"""The log of a conversation: the one place where entries are written (DESIGN.md "The hot path").
+"""The log of a conversation: the one place where entries are written (docs/architecture.md "The way of a message").
 
 `entries_append` takes a batch from many senders and conversations and makes it durable in one transaction. seq comes
 from `conversations.last_seq` under the row's lock, so that neither a duplicate, a rollback nor a failed item leaves a
@@ -143,7 +143,7 @@ SELECT id, revision FROM cleared"""
 
 
 # The key of a reaction that changed nothing: no entry, so seq 0, and an id that no entry has. A resend is answered the
-# same, whatever became of the reaction since (PROTOCOL.md §4.2).
+# same, whatever became of the reaction since (docs/protocol.md §8.2).
 _UNCHANGED = """
 INSERT INTO send_keys (message_id, sender_id, client_random, fingerprint, conversation_id, seq, sent_at)
 SELECT f.*, 0, clock_timestamp()
@@ -158,7 +158,7 @@ SELECT *, 0, clock_timestamp() FROM unnest(%b::text[], %b::uuid[], %b::uuid[])""
 
 
 def entries_append(items: Sequence[NewEntry], patient: bool = True) -> list[Appended | Exception | Busy]:
-    """Append a batch, in order, in one transaction; each item gets its own outcome (PROTOCOL.md §4.1-4.3).
+    """Append a batch, in order, in one transaction; each item gets its own outcome (docs/protocol.md §8.1-4.3).
 
     Outcomes: Appended (new or duplicate), NotFound (no such conversation for this sender), ClientRandomReused,
     StaleMembership, InvalidTarget, InvalidMedia, or BUSY where another transaction holds the conversation and `patient`

@@ -1,4 +1,4 @@
-"""Members: the gate of a conversation, who is in it, and every change of membership (DESIGN.md "Tables").
+"""Members: the gate of a conversation, who is in it, and every change of membership (docs/architecture.md "Tables").
 
 A change happens under the conversation's row lock, in one transaction with the system entry that tells of it, so that
 membership and messages have one order: whoever is removed at seq r sees r and nothing after, whoever is added at seq j
@@ -83,7 +83,7 @@ def list_receipts(user_id: UUID, conversation_id: UUID) -> list[MemberReceipt]:
     """How far each current member received and read. Raises NotFound for a non-member.
 
     Of others only what they let others know (`public_read_seq`), and 0 for a caller who does not tell either; of the
-    caller the own `read_seq` (PROTOCOL.md §4.5).
+    caller the own `read_seq` (docs/protocol.md §8.5).
     """
     with connection.cursor() as cursor:
         access_member(cursor, conversation_id, user_id)

@@ -1,4 +1,4 @@
-"""What is a user's own, on all the user's devices: for `sync` (PROTOCOL.md §3)."""
+"""What is a user's own, on all the user's devices: for `sync` (docs/protocol.md §7)."""
 
 from typing import Any
 from uuid import UUID

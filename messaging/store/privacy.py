@@ -1,4 +1,5 @@
-"""Whether a user tells that they read, as a condition in SQL: one wording for every query that asks (PROTOCOL.md §4.5).
+"""Whether a user tells that they read, as a condition in SQL: one wording for every query that asks (docs/protocol.md
+§8.5).
 
 The user's own setting, unless the conversation says that nobody tells; that it says otherwise overrides nobody's own.
 Who does not tell does not learn: the same condition decides what a user is shown of others.

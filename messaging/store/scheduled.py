@@ -1,4 +1,4 @@
-"""Scheduled messages: their rows, and the one transaction in which a due one becomes a message (PROTOCOL.md §3).
+"""Scheduled messages: their rows, and the one transaction in which a due one becomes a message (docs/protocol.md §7).
 
 Firing and cancelling meet at the row's lock: the message is appended to the log and its row marked as sent in the same
 transaction, which first finds the row still waiting under this worker's claim. So a cancellation that was answered is

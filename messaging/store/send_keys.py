@@ -1,11 +1,11 @@
-"""The deduplication keys of sends: their purge after the retention (PROTOCOL.md §4.2)."""
+"""The deduplication keys of sends: their purge after the retention (docs/protocol.md §8.2)."""
 
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from django.db import connection
 
-# What PROTOCOL.md §4.2 promises whatever the retention is set to.
+# What docs/protocol.md §8.2 promises whatever the retention is set to.
 KEPT_SECONDS_MIN = 24 * 3600
 
 

@@ -1,4 +1,4 @@
-"""Who may know whether another is there: last seen, presence, typing (PROTOCOL.md §4.5, specification §11).
+"""Who may know whether another is there: last seen, presence, typing (docs/protocol.md §8.5, specification §11).
 
 A user who does not share it does not see it of others; a block ends it for both, whoever of the two made it.
 """

@@ -1,4 +1,4 @@
-"""What changed for a sender who encrypted for members of before (PROTOCOL.md §2 "Errors", `stale_membership`)."""
+"""What changed for a sender who encrypted for members of before (docs/protocol.md §6, `stale_membership`)."""
 
 from collections.abc import Sequence
 from typing import Any, Protocol

@@ -1,4 +1,4 @@
-"""What edits and reactions are decided by, and what they change beside the log (PROTOCOL.md §2 "Client → server").
+"""What edits and reactions are decided by, and what they change beside the log (docs/protocol.md §4).
 
 All of it happens in the transaction that appends their entries, under the conversation's lock: so an edit knows whether
 the message was deleted, and a reaction whether it is there already. Several items of one batch may have one target;

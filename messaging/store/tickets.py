@@ -1,4 +1,4 @@
-"""Socket tickets in Redis: written once, taken once (PROTOCOL.md §2 "Authentication").
+"""Socket tickets in Redis: written once, taken once (docs/protocol.md §2).
 
 Only a hash of a ticket is stored, so that who reads Redis cannot connect with what is found there.
 """

@@ -1,4 +1,4 @@
-"""The page at `/` in a real browser: two people in two tabs, and the state of each message (issue 2, item 10)."""
+"""The page at `/` in a real browser: two people in two tabs, and the state of each message."""
 
 import re
 from collections.abc import Callable, Iterator

@@ -1,4 +1,4 @@
-"""The unmodified phoenix package from npm against real servers (PROTOCOL.md §2; sdk/packages/protocol-tests)."""
+"""The unmodified phoenix package from npm against real servers (docs/protocol.md §2; sdk/packages/protocol-tests)."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""A small client of PROTOCOL.md: one socket of one device, over the `websockets` package.
+"""A small client of docs/protocol.md: one socket of one device, over the `websockets` package.
 
 It keeps everything it is pushed, in order, and acknowledges only when it is told to.
 
@@ -27,7 +27,8 @@ from websockets.exceptions import ConnectionClosed
 
 from tests.e2e.server import SECRET
 
-# PROTOCOL.md §4.8: every request is answered within 10 s. Tests wait longer, so that lateness is not taken for silence.
+# docs/protocol.md §8.8: every request is answered within 10 s. Tests wait longer, so that lateness is not taken for
+# silence.
 ANSWER_SECONDS = 20.0
 randoms = itertools.count(1)
 

@@ -1,4 +1,4 @@
-"""Bad input on a socket (RELIABILITY.md §3; the number of its row stands with each case).
+"""Bad input on a socket (the reliability catalogue §3; the number of its row stands with each case).
 
 A refusal is a coded reply and the socket lives, or the documented close. Nothing is stored, nothing is a fault of ours.
 """

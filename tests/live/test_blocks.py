@@ -1,4 +1,5 @@
-"""A block on running servers: nothing of the blocked one arrives, and nothing tells of it (RELIABILITY I16)."""
+"""A block on running servers: nothing of the blocked one arrives, and nothing tells of it (the reliability catalogue
+I16)."""
 
 import asyncio
 import base64

@@ -12,7 +12,7 @@ from tests.e2e.server import database_url
 from tests.live.client import Client, message_of
 from tests.live.server import Scene
 
-WINDOW = 256  # DESIGN.md "Back pressure": unacknowledged entries of one socket
+WINDOW = 256  # docs/architecture.md "The way of a message": unacknowledged entries of one socket
 
 
 async def fill(scene: Scene, conversation_id: str, sender: UUID, count: int, content: bytes = b"x") -> None:
@@ -36,7 +36,7 @@ async def settle(client: Client) -> None:
 
 
 async def test_catching_up_while_others_send(scene: Scene) -> None:
-    """RELIABILITY I7: no gap, no hole at the seam, each entry once; on both processes, at ten moments."""
+    """the reliability catalogue I7: no gap, no hole at the seam, each entry once; on both processes, at ten moments."""
     ann, bob, cid = uuid4(), uuid4(), uuid4()
     conversation_id = await scene.group(ann, bob, cid)
     await fill(scene, conversation_id, ann, 400)

@@ -1,4 +1,4 @@
-"""How the server ends a socket, with which code, and whom it does not touch (PROTOCOL.md §2 "Close codes")."""
+"""How the server ends a socket, with which code, and whom it does not touch (docs/protocol.md "Close codes")."""
 
 import asyncio
 import json
@@ -177,7 +177,7 @@ def masked(frame: list[object]) -> bytes:
 
 
 async def test_the_sixth_send_a_minute_waits(impatient: Cluster) -> None:
-    """The rate is the user's: over devices and both transports together (RELIABILITY row 56)."""
+    """The rate is the user's: over devices and both transports together (the reliability catalogue row 56)."""
     scene = Scene(impatient)
     ann, bob = uuid4(), uuid4()
     conversation_id = await scene.group(ann, bob)

@@ -1,4 +1,4 @@
-"""The path of a message over running servers: join, send, push, acknowledge, status (PROTOCOL.md §2, §4)."""
+"""The path of a message over running servers: join, send, push, acknowledge, status (docs/protocol.md §2, §4)."""
 
 import asyncio
 import base64
@@ -295,7 +295,7 @@ async def test_who_is_no_member_gets_nothing(scene: Scene) -> None:
 
 
 async def test_removal_and_addition_against_a_running_sender(scene: Scene) -> None:
-    """RELIABILITY I15, I16: over sockets on both processes, fifty times."""
+    """the reliability catalogue I15, I16: over sockets on both processes, fifty times."""
     ann, bob, cid = uuid4(), uuid4(), uuid4()
     conversation_id = await scene.group(ann, bob, cid)
     sender = await scene.joined(ann, worker=0, acks=True)

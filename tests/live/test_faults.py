@@ -1,6 +1,6 @@
 """Processes that die and a doorbell that does not ring: nothing acknowledged is lost, doubled or reordered.
 
-RELIABILITY.md §2: F1 to F3, F5, F18, F21, F22.
+the reliability catalogue §2: F1 to F3, F5, F18, F21, F22.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ from tests.live.conftest import LIVE_ASGI
 from tests.live.server import Cluster, Scene
 from tests.own_redis import OwnRedis
 
-HEALED_SECONDS = 30.0  # RELIABILITY I22
+HEALED_SECONDS = 30.0  # the reliability catalogue I22
 
 
 @pytest.fixture(scope="module")

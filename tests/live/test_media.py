@@ -1,4 +1,4 @@
-"""Media on running servers: streamed through, shared by the processes (PROTOCOL.md §3 `media`)."""
+"""Media on running servers: streamed through, shared by the processes (docs/protocol.md §7 `media`)."""
 
 import asyncio
 import json

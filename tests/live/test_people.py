@@ -1,6 +1,7 @@
 """What people let each other know, and what a user's devices know of one another, over running servers.
 
-Two processes of each ASGI server: PROTOCOL.md §2, §4.5, §4.6; RELIABILITY.md I15, I17, rows 30, 41-43, 59, 71.
+Two processes of each ASGI server: docs/protocol.md §2, §4.5, §4.6; the reliability catalogue I15, I17, rows 30,
+41-43, 59, 71.
 """
 
 import asyncio
@@ -206,7 +207,7 @@ async def test_who_is_removed_while_all_send_gets_and_writes_nothing_after_it(sc
             mine = [asyncio.ensure_future(by_rest(message_of(conversation_id))) for _ in range(3)]
         others = [await author.asked(author.inbox, "send_message", message_of(conversation_id)) for _ in range(3)]
         await scene.remove(ann, conversation_id, bob)
-        (await author.send(conversation_id)).ok  # noqa: B018 - `ok` asserts
+        (await author.send(conversation_id)).ok
         sql = "SELECT seq FROM messages WHERE conversation_id = %s AND metadata->>'event' = 'member_removed'"
         ((removed,),) = scene.rows(sql, conversation_id)
         assert all(seq < removed for seq in await asyncio.gather(*mine))

@@ -82,7 +82,7 @@ async def test_a_users_devices_follow_drafts_and_scheduled_messages(scene: Scene
             "deviceId": str(phone.device),
         }
     ]
-    (await phone.send(conversation)).ok  # noqa: B018 - it was accepted
+    (await phone.send(conversation)).ok
     await tablet.until(lambda: len(tablet.events("personal_update")) == 2)
     assert tablet.events("personal_update")[1]["content"] is None
 

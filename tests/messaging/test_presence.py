@@ -1,4 +1,5 @@
-"""Presence of conversation topics, over processes and without Redis: PROTOCOL.md §2, RELIABILITY.md F18 and F20-F22."""
+"""Presence of conversation topics, over processes and without Redis: docs/protocol.md §2, the reliability catalogue
+F18 and F20-F22."""
 
 import asyncio
 import json

@@ -6,10 +6,11 @@ from collections.abc import Coroutine
 from dataclasses import dataclass
 from typing import Any
 
+from tests.live.client import Reply
 from tests.model.devices import Connection
 from tests.model.operations import Operations
 from tests.model.reference import Item
-from tests.model.world import AUDITOR, DEVICES, USERS, Outcome
+from tests.model.world import AUDITOR, DEVICES, THERE, USERS, Outcome
 
 
 @dataclass
@@ -60,10 +61,23 @@ class Bursts(Operations):
         if removed is not None:
             path = f"conversations/{self.conversation}/members/{self.people[removed]}"
             racers.append(Racer("member_removed", 0, AUDITOR, {}, self.soon(self.rest(0, AUDITOR, "DELETE", path))))
+        acknowledged = [] if message is None or message.ttl_after_read else await self._acknowledge_at_once(before)
         for user, device in [key for key, one in self.devices.items() if not one.online and key[1] < DEVICES][:1]:
             await self.reconnect(user, device, True)
         outcomes = [await racer.outcome() for racer in racers]
+        if acknowledged:
+            assert [(await reply).ok for reply in acknowledged] == [{}, {}]
+            self.model.acknowledge(*THERE[0], before, read=True)
+            self.note_receipts(0)
         await self._settle_burst(before, message, removed, list(zip(racers, outcomes, strict=True)))
+
+    async def _acknowledge_at_once(self, head: int) -> "list[asyncio.Future[Reply]]":
+        """The owner reads everything, and with the next frame says again that a part of it was received."""
+        device = self.devices[THERE[0]]
+        await self.caught_up(device)
+        places = [{"conversationId": self.conversation, "upTo": up_to} for up_to in (head, 1)]
+        client, events = device.client, ("message_read", "message_received")
+        return [await client.asked(client.inbox, *one) for one in zip(events, places, strict=True)]
 
     async def _settle_burst(
         self, before: int, message: Item | None, removed: int | None, raced: "list[tuple[Racer, Outcome]]"

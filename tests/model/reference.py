@@ -1,7 +1,8 @@
 """What a conversation must be after each operation, in plain Python: the model that the server is compared with.
 
-It knows nothing of locks, cursors, rows or frames. PROTOCOL.md §2-§4 says what it does. People are 0, 1, 2 …; user 0 is
-the owner. Operations come one after the other, so every outcome is known beforehand, the error's code included.
+It knows nothing of locks, cursors, rows or frames. docs/protocol.md §2-§4 says what it does. People are 0, 1, 2 …;
+user 0 is the owner. Operations come one after the other, so every outcome is known beforehand, the error's code
+included.
 """
 
 from collections.abc import Iterator
@@ -9,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 MESSAGES = ("text", "media", "ephemeral")
-# PROTOCOL.md: ten versions are kept, the original among them.
+# docs/protocol.md: ten versions are kept, the original among them.
 EDITS_KEPT = 9
 NOBODY = -1
 

@@ -1,4 +1,5 @@
-"""Random scenarios on a real server, PostgreSQL and Valkey against the model (RELIABILITY.md §1, PROTOCOL.md §4)."""
+"""Random scenarios on a real server, PostgreSQL and Valkey against the model (the reliability catalogue §1,
+docs/protocol.md §8)."""
 
 import asyncio
 import os

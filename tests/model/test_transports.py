@@ -1,4 +1,4 @@
-"""The same scenario over the socket alone and over REST alone leads to the same log (PROTOCOL.md §2, §3)."""
+"""The same scenario over the socket alone and over REST alone leads to the same log (docs/protocol.md §2, §3)."""
 
 from collections.abc import Iterator
 from typing import Any

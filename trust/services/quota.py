@@ -1,4 +1,5 @@
-"""How much one user may ask for: sends, acknowledgements, typing signs, each with a rate of its own (PROTOCOL.md §5).
+"""How much one user may ask for: sends, acknowledgements, typing signs, each with a rate of its own (docs/protocol.md
+"Limits").
 
 Sends are counted in Redis, over all sockets, devices, routes and processes, exactly: the 101st within any 60 seconds
 is refused. Each process also remembers what it granted itself. That refuses a flood without asking Redis, and is what
@@ -131,7 +132,7 @@ _shared: PerLoop[_SharedSends] = PerLoop(_SharedSends)
 
 
 def quota_take(user_id: UUID, kind: Kind) -> Awaitable[None] | None:
-    """Take one `kind` from what the user may do a minute; on the event loop (PROTOCOL.md §5).
+    """Take one `kind` from what the user may do a minute; on the event loop (docs/protocol.md "Limits").
 
     None: it fits, and there is nothing to wait for. Otherwise something to wait for, at most about
     `LIMITS.redis_timeout_ms`, which raises RateLimited when it does not fit. Raises RateLimited at once where this

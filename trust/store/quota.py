@@ -1,4 +1,4 @@
-"""The sends of each user's last minute, in Redis: one exact count for all processes (PROTOCOL.md §5)."""
+"""The sends of each user's last minute, in Redis: one exact count for all processes (docs/protocol.md "Limits")."""
 
 from collections.abc import Mapping
 from uuid import UUID

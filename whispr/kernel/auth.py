@@ -1,4 +1,4 @@
-"""One verifier of bearer tokens for the socket and REST (PROTOCOL.md §1).
+"""One verifier of bearer tokens for the socket and REST (docs/protocol.md §1).
 
 `verify_token()` never does I/O: keys of a JWKS are fetched in the background by `whispr.kernel.jwks`. A key is bound to
 one algorithm when it is loaded, so the token's header chooses nothing: no algorithm, and no place to get a key from.
@@ -189,7 +189,7 @@ def _current() -> _Verifier:
 
 
 def verify_token(token: str) -> Claims:
-    """What `token` proves, or Unauthenticated (PROTOCOL.md §1).
+    """What `token` proves, or Unauthenticated (docs/protocol.md §1).
 
     Synchronous, without I/O: an unknown `kid` fails here and asks the background for one early refresh. Takes tens of
     microseconds. Every reason gives the same answer.

@@ -1,4 +1,5 @@
-"""Group commit: many callers' items in one transaction, with an outcome for each (DESIGN.md "The hot path").
+"""Group commit: many callers' items in one transaction, with an outcome for each (docs/architecture.md "The way of a
+message").
 
 While one batch is being flushed, others wait; all that waits is taken together as soon as the flush is back. There is
 no timer: alone, an item is flushed at once; under load, batches grow by themselves. Items of one key keep their order.

@@ -1,4 +1,4 @@
-"""The one error tree. Each class is one code of PROTOCOL.md §2 "Errors", with its HTTP status.
+"""The one error tree. Each class is one code of docs/protocol.md §6, with its HTTP status.
 
 Services and stores raise these; the socket turns them into a `phx_reply` with status `error`, REST into problem+json.
 Nothing else that a client can cause may reach the transports.
@@ -31,7 +31,7 @@ class WhisprError(Exception):
         super().__init__(self.message)
 
     def body(self) -> dict[str, Any]:
-        """The body of the error: `{reason, message, retryAfter?, details?}` (PROTOCOL.md §2 "Errors")."""
+        """The body of the error: `{reason, message, retryAfter?, details?}` (docs/protocol.md §6)."""
         body: dict[str, Any] = {"reason": self.code, "message": self.message}
         if self.retry_after is not None:
             body["retryAfter"] = self.retry_after

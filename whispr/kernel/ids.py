@@ -4,7 +4,7 @@ import uuid
 
 import uuid_utils.compat
 
-# The namespace under which a development name becomes a user (PROTOCOL.md §1). Never change it: names would move.
+# The namespace under which a development name becomes a user (docs/protocol.md §1). Never change it: names would move.
 NAME_NAMESPACE = uuid.UUID("6f1b9c1e-7a53-5b1c-9d0e-3b6f5f2f8a11")
 
 
@@ -17,7 +17,7 @@ def new_id() -> uuid.UUID:
 
 
 def user_id_of(user: str) -> uuid.UUID:
-    """The user that `user` means: a UUID as it is, any other name as its uuid5 (PROTOCOL.md §1)."""
+    """The user that `user` means: a UUID as it is, any other name as its uuid5 (docs/protocol.md §1)."""
     try:
         return uuid.UUID(user)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Every limit in one place (PROTOCOL.md §5). Each is a setting `WHISPR_<NAME>`; 0 lifts a rate."""
+"""Every limit in one place (docs/protocol.md "Limits"). Each is a setting `WHISPR_<NAME>`; 0 lifts a rate."""
 
 import os
 from dataclasses import dataclass, fields
@@ -73,7 +73,7 @@ class Limits:
     write_seconds: int = 20  # a socket that takes nothing for so long is closed with 4408
 
     # Waits
-    request_seconds: int = 9  # every request is answered within 10 s (PROTOCOL.md §4.8)
+    request_seconds: int = 9  # every request is answered within 10 s (docs/protocol.md §8.8)
     lock_timeout_ms: int = 2_000
     statement_timeout_ms: int = 4_000
     connect_seconds: int = 2

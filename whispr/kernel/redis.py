@@ -1,6 +1,7 @@
 """The way to Redis: one client for each event loop, a deadline on every wait, and calls that wait sent together.
 
-Redis is never the truth here (DESIGN.md "One sentence"): whoever uses it has an answer without it. So a call has no
+Redis is never the truth here (docs/architecture.md "The way of a message"): whoever uses it has an answer without it.
+So a call has no
 second attempt, and after a failure nobody waits for Redis again until it has answered a probe.
 """
 

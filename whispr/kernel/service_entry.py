@@ -1,4 +1,4 @@
-"""Where other services may call this one over gRPC, and on which conditions (PROTOCOL.md §6).
+"""Where other services may call this one over gRPC, and on which conditions (docs/protocol.md "Services around it").
 
 Whoever can call may speak for the server. So it is this machine alone, or holders of a certificate.
 """

@@ -1,4 +1,4 @@
-"""Tokens made here: for development and tests only. In production the auth service signs them (PROTOCOL.md §1)."""
+"""Tokens made here: for development and tests only. In production the auth service signs them (docs/protocol.md §1)."""
 
 import time
 import uuid

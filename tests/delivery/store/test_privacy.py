@@ -1,4 +1,5 @@
-"""Who learns what somebody read: the reader's, the conversation's and the asking one's setting (PROTOCOL.md §4.5)."""
+"""Who learns what somebody read: the reader's, the conversation's and the asking one's setting (docs/protocol.md
+§8.5)."""
 
 from itertools import product
 from uuid import UUID, uuid4

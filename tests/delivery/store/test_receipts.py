@@ -208,7 +208,7 @@ def test_with_read_receipts_off_nobody_learns_that_one_read():
 
 
 def test_a_secret_read_leaves_the_same_rows_as_no_read():
-    """RELIABILITY row 71: not even a row's version may tell. `xmin` changes with every write of a row."""
+    """the reliability catalogue row 71: not even a row's version may tell. `xmin` changes with every write of a row."""
     bob = uuid4()
     chat = Chat(bob)
     UserSettings.objects.create(user_id=bob, read_receipts=False)
@@ -301,7 +301,8 @@ def test_two_devices_have_cursors_of_their_own():
 
 
 def test_a_clock_that_goes_back_breaks_no_receipt():
-    """RELIABILITY F34: the row says delivered in the future; reading it now must neither fail nor precede that."""
+    """the reliability catalogue F34: the row says delivered in the future; reading it now must neither fail nor
+    precede that."""
     bob = uuid4()
     chat = Chat(bob)
     (message_id,) = chat.send(chat.ann)

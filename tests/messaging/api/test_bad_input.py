@@ -1,4 +1,4 @@
-"""RELIABILITY.md §3 on REST: every row a coded refusal, never a 500, and nothing written."""
+"""the reliability catalogue §3 on REST: every row a coded refusal, never a 500, and nothing written."""
 
 import base64
 import json
@@ -33,7 +33,7 @@ def _raw(value: object) -> bytes:
 BAD_REQUEST = (400, "bad_request")
 TOO_LARGE = (413, "too_large")
 
-# (row of RELIABILITY.md §3, body, (status, code))
+# (row of the reliability catalogue §3, body, (status, code))
 SENDS: list[tuple[str, bytes, tuple[int, str]]] = [
     ("1 open brace", b"{", BAD_REQUEST),
     ("1 truncated", body_with()[:-1], BAD_REQUEST),

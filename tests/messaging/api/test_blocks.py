@@ -1,4 +1,4 @@
-"""`blocks` over REST, and that nothing that a blocked user can ask tells of it (RELIABILITY.md row 43)."""
+"""`blocks` over REST, and that nothing that a blocked user can ask tells of it (the reliability catalogue row 43)."""
 
 from uuid import uuid4
 

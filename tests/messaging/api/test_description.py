@@ -10,7 +10,7 @@ from django.urls import URLPattern, URLResolver, get_resolver
 from messaging.api.base import ApiView
 from tests.messaging.api.client import Client
 
-# PROTOCOL.md §3, as far as issue 2 serves it.
+# docs/protocol.md §7.
 ROUTES = {
     "messages": "post",
     "messages/{message_id}": "get put delete",

@@ -1,4 +1,4 @@
-"""`media` over the whole HTTP side: streamed in and out, bounded, each refusal with its code (PROTOCOL.md §3)."""
+"""`media` over the whole HTTP side: streamed in and out, bounded, each refusal with its code (docs/protocol.md §7)."""
 
 import asyncio
 import base64

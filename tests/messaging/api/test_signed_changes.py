@@ -1,4 +1,4 @@
-"""An edit and a reaction are signed as the entries they become (PROTOCOL.md §2 "Device signature")."""
+"""An edit and a reaction are signed as the entries they become (docs/protocol.md "The device signature")."""
 
 import base64
 from typing import Any

@@ -1,4 +1,5 @@
-"""What the vectors cannot say of a session: limits, RELIABILITY §3, and what holds for any sequence of frames."""
+"""What the vectors cannot say of a session: limits, the reliability catalogue §3, and what holds for any sequence of
+frames."""
 
 import json
 import tracemalloc
@@ -124,7 +125,7 @@ def test_an_idle_joined_socket_is_small():
     assert (after - before) / many < 2048
 
 
-# --- RELIABILITY §3; the row's number is the first part of the id
+# --- the reliability catalogue §3; the row's number is the first part of the id
 
 BAD = {
     "1 open brace": "{",

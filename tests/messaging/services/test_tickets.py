@@ -1,4 +1,4 @@
-"""Socket tickets, on a real Redis: RELIABILITY.md §3 row 33."""
+"""Socket tickets, on a real Redis: the reliability catalogue §3 row 33."""
 
 import asyncio
 import time

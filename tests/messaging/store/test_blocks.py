@@ -1,4 +1,5 @@
-"""What a block does to the log of a direct conversation, on a real PostgreSQL (RELIABILITY.md I16, row 43)."""
+"""What a block does to the log of a direct conversation, on a real PostgreSQL (the reliability catalogue I16, row
+43)."""
 
 import itertools
 import threading

@@ -448,7 +448,7 @@ def test_a_locked_conversation_is_busy_and_its_neighbour_is_not():
 
 @pytest.mark.django_db(transaction=True)
 async def test_a_locked_conversation_costs_only_its_own_senders():
-    """RELIABILITY F13."""
+    """the reliability catalogue F13."""
     ann = uuid4()
     locked, free = await asyncio.to_thread(lambda: (group_of(ann), group_of(ann)))
     (commit,) = commits(1)
@@ -467,7 +467,7 @@ async def test_a_locked_conversation_costs_only_its_own_senders():
 
 @pytest.mark.django_db(transaction=True)
 def test_a_removal_and_a_send_have_one_order():
-    """RELIABILITY row 42: membership is read inside the lock."""
+    """the reliability catalogue row 42: membership is read inside the lock."""
     ann, bob = uuid4(), uuid4()
     conversation_id = group_of(ann, bob)
     stop = threading.Event()

@@ -1,4 +1,5 @@
-"""Membership as a whole: who may do what, what is seen of before and after, and races with sends (PROTOCOL.md §4.6)."""
+"""Membership as a whole: who may do what, what is seen of before and after, and races with sends (docs/protocol.md
+§8.6)."""
 
 import threading
 from collections.abc import Callable

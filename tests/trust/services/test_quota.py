@@ -1,4 +1,5 @@
-"""The rates of one user, on a Redis that is also killed and frozen: RELIABILITY.md §3 rows 56, 59, F18, F20, F21."""
+"""The rates of one user, on a Redis that is also killed and frozen: the reliability catalogue §3 rows 56, 59, F18,
+F20, F21."""
 
 import asyncio
 import dataclasses

@@ -1,4 +1,4 @@
-"""The verifier: RELIABILITY.md §3 rows 24 to 28 and 34. Each token is signed for real; nothing is mocked."""
+"""The verifier: the reliability catalogue §3 rows 24 to 28 and 34. Each token is signed for real; nothing is mocked."""
 
 import base64
 import hashlib

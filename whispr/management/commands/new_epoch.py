@@ -1,4 +1,5 @@
-"""`manage.py new_epoch`: after a restored backup, or a promoted replica that may have lost commits (PROTOCOL.md §2)."""
+"""`manage.py new_epoch`: after a restored backup, or a promoted replica that may have lost commits (docs/protocol.md
+§2)."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""`manage.py token USER`: a token, alone on standard output, for development and tests (PROTOCOL.md §1)."""
+"""`manage.py token USER`: a token, alone on standard output, for development and tests (docs/protocol.md §1)."""
 
 import uuid
 from typing import Any

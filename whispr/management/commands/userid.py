@@ -1,4 +1,4 @@
-"""`manage.py userid NAME`: the user that a name means (PROTOCOL.md §1)."""
+"""`manage.py userid NAME`: the user that a name means (docs/protocol.md §1)."""
 
 from typing import Any
 
