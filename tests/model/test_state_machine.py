@@ -22,7 +22,7 @@ from tests.model.views import compare
 from tests.model.world import DEVICES, THERE, USERS, Over
 
 STEPS, STEPS_LEAST = 40, 30
-LOOK_AFTER = 8  # steps, at the least: a comparison takes as long as ten
+LOOK_AFTER = 14  # steps, at the least: a comparison takes as long as ten
 users = st.integers(0, USERS - 1)
 who = {"over": st.sampled_from(["socket", "rest"]), "user": users, "device": st.integers(0, DEVICES - 1)}
 which = {"index": st.integers(0, 7)}  # of messages, from the newest: most are aimed at again while they are fresh
