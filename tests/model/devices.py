@@ -28,6 +28,7 @@ class Connection:
     start: int
     forbidden: set[str]
     own: set[int] = field(default_factory=set)  # seqs that this socket sent
+    raced: bool = False  # it sent while it may have been catching up: then its own entry may come as well, as a repeat
 
 
 @dataclass

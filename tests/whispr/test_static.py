@@ -4,6 +4,8 @@ import pytest
 from django.conf import settings
 from django.test import Client
 
+pytestmark = pytest.mark.django_db  # the end of a request closes database connections
+
 WEB_CLIENT = settings.BASE_DIR / "sdk" / "apps" / "web" / "dist"
 ASSETS = [path.name for path in sorted((WEB_CLIENT / "assets").iterdir())]
 

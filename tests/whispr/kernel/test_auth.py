@@ -208,6 +208,11 @@ NOW = time.time()
     ids=str,
 )
 def test_a_bad_claim_is_refused(change):
+    # The times above were taken when the tests were collected, which may be minutes ago.
+    late = time.time() - NOW
+    change = {
+        name: value + late if isinstance(value, float) and value < 1e12 else value for name, value in change.items()
+    }
     assert refused(handmade({"alg": "HS256"}, claims(**change)))
 
 
