@@ -19,7 +19,7 @@ from whispr.kernel.errors import WhisprError
 log = logging.getLogger(__name__)
 
 # A process that commits seq 6 while another's 5 is still on its way waits this long before it reads 5 from the log:
-# the doorbell takes about 1 ms here, so that most such gaps close by themselves.
+# the doorbell is mostly quicker, and such a gap closes by itself.
 GAP_GRACE_SECONDS = 0.02
 # Entries that wait behind a gap; beyond, they are dropped and read from the log with the gap.
 AHEAD_MAX = 256

@@ -317,7 +317,7 @@ class _Batch:
         return None
 
     def rows(self) -> str:
-        """The rows of _WRITE, as JSON: a twentieth of what the driver takes to write twenty arrays."""
+        """The rows of _WRITE, as JSON: one parameter, where the driver would write twenty arrays."""
         return msgspec.json.encode(
             [self._row(item, entry, link) for (item, entry), link in zip(self.fresh, self.links, strict=True)]
         ).decode()

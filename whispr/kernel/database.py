@@ -130,8 +130,8 @@ def _attempt(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
 def pipelined() -> Iterator[psycopg.Connection[Any]]:
     """One transaction whose statements travel together: a wait only where a result is looked at, and one at the end.
 
-    The group commits' batches are small at an ordinary load, and then it is the waits that cost: five of them made a
-    batch of one 3.9 ms, two 1.6 ms (docs/decisions/0010). Inside another transaction it is a part of that one.
+    The group commits' batches are small at an ordinary load, and then it is the waits that cost: there were
+    five, there are two (docs/decisions/0010). Inside another transaction it is a part of that one.
     Yields a connection whose cursors (`psycopg.Cursor`) have server-side binding; what a statement returns can be
     fetched after the end as well.
     """

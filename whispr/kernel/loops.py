@@ -20,7 +20,7 @@ class PerLoop(Generic[T]):
         """The instance of the running loop. Raises RuntimeError outside of one."""
         loop = asyncio.get_running_loop()
         if loop is self._latest[0] and self._latest[1] is not None:
-            return self._latest[1]  # the weak dictionary is 20 times slower, and a server has one loop
+            return self._latest[1]  # a server has one loop
         instance = self._instances.get(loop)
         if instance is None:
             # An instance may hold its loop, which keeps the weak key alive: entries of closed loops are dropped here.
