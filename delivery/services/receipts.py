@@ -17,6 +17,8 @@ from whispr.kernel.errors import BadRequest, Timeout
 from whispr.kernel.limits import LIMITS
 from whispr.kernel.loops import PerLoop
 
+# Nobody waits for an acknowledgement's own outcome, so receipts come together for that long (docs/decisions/0015).
+REST_SECONDS = 0.015
 _EVENTS = {"delivered": "delivery_status_update", "read": "read_status_update"}
 
 
@@ -43,6 +45,7 @@ _commits: PerLoop[GroupCommit[UUID, NewReceipt, Recorded]] = PerLoop(
         on_flushed=_publish,
         batch_max=LIMITS.receipts_batch_max,
         waiting_max=LIMITS.receipts_waiting_max,
+        rest=REST_SECONDS,
     )
 )
 

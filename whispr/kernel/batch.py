@@ -1,8 +1,10 @@
 """Group commit: many callers' items in one transaction, with an outcome for each (docs/architecture.md "The way of a
 message").
 
-While one batch is being flushed, others wait; all that waits is taken together as soon as the flush is back. There is
-no timer: alone, an item is flushed at once; under load, batches grow by themselves. Items of one key keep their order.
+While one batch is being flushed, others wait; all that waits is taken together as soon as the flush is back. Alone, an
+item is flushed at once; under load, batches grow by themselves. Where nobody waits for the outcome, a lane may rest
+after a small batch, so that the next is larger: most of a small batch's cost is the batch's. Items of one key keep
+their order.
 
 A key that something else holds locked must not stop the others: the flush answers BUSY for its items, and they move,
 with everything of that key that comes after them, to a lane of their own where the flush may wait.
@@ -24,6 +26,8 @@ K = TypeVar("K", bound=Hashable)
 I = TypeVar("I")  # noqa: E741 - item
 O = TypeVar("O")  # noqa: E741 - outcome
 log = logging.getLogger(__name__)
+# A batch of so many items pays for itself: 32 items cost twice what the batch itself costs (docs/decisions/0015).
+SMALL_BATCH = 32
 
 
 class Busy(Enum):
@@ -53,6 +57,7 @@ class GroupCommit(Generic[K, I, O]):
     item alone gets, or BUSY (never when `patient`). If it raises a WhisprError, every item gets it; if it raises
     anything else, the items are flushed again one by one, so that a bad item costs only itself.
     `on_flushed(outcomes)` is called on the event loop before the callers' futures are resolved.
+    After a batch of fewer than SMALL_BATCH items a lane rests for `rest` seconds.
     """
 
     def __init__(
@@ -65,8 +70,10 @@ class GroupCommit(Generic[K, I, O]):
         patient_lanes: int = 4,
         batch_max: int = 256,
         waiting_max: int = 4_096,
+        rest: float = 0.0,
     ) -> None:
         self.name = name
+        self._rest = rest
         self._flush = flush
         self._on_flushed = on_flushed
         self._batch_max = batch_max
@@ -118,6 +125,8 @@ class GroupCommit(Generic[K, I, O]):
             busy = await self._flush_batch(batch, patient=False)
             if busy:
                 self._park(busy, lane)
+            if self._rest and len(batch) < SMALL_BATCH:
+                await asyncio.sleep(self._rest)
         lane.running = False
 
     def _park(self, busy: list[Waiting[K, I, O]], lane: _Lane[K, I, O]) -> None:

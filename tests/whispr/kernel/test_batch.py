@@ -51,6 +51,17 @@ async def test_an_item_alone_is_flushed_at_once():
     assert commit.waiting == 0
 
 
+async def test_a_lane_that_rests_after_a_small_batch_takes_together_what_came_meanwhile():
+    flush = Flush()
+    commit = GroupCommit("test", flush, rest=0.05)
+    assert await outcome_of(commit.submit("a", ("a", 1))) == ("a", 1)
+    second = commit.submit("a", ("a", 2))
+    await asyncio.sleep(0)
+    third = commit.submit("b", ("b", 3))
+    assert await outcomes_of([second, third]) == [("a", 2), ("b", 3)]
+    assert flush.batches == [([("a", 1)], False), ([("a", 2), ("b", 3)], False)]
+
+
 async def test_what_waits_is_taken_together_in_order_and_within_the_bound():
     flush = Flush()
     flush.go.clear()
