@@ -1,7 +1,9 @@
-"""uvicorn with two changes to its WebSocket protocol: `python -m whispr.uvicorn_server --port 8000`.
+"""uvicorn with some changes to its WebSocket protocol: `python -m whispr.uvicorn_server --port 8000`.
 
 What a loop iteration produces for one socket leaves in one write, and a socket is read ahead a little. A message's full
-cycle is two frames in and four out, and a batch's outcomes fall due together (docs/decisions/0009).
+cycle is two frames in and four out, and a batch's outcomes fall due together (docs/decisions/0009). A socket that does
+not answer pings is closed with a code of ours, and ended where it does not read that; a handshake that cannot be parsed
+is answered.
 """
 
 import argparse
@@ -20,6 +22,9 @@ from whispr.kernel.limits import LIMITS
 GATHER_BYTES = 64 * 1024
 # Messages that are read ahead of the application: a client's whole window at 8, and 16 × 128 KiB at the worst.
 READ_AHEAD = 16
+# A socket that answers no ping is not there, or reads nothing: what waits for it is given up this long after the close.
+ABORT_SECONDS = 5.0
+_MALFORMED = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 _TEXT, _BINARY = 0x81, 0x82  # FIN and opcode (RFC 6455 §5.2)
 
 
@@ -39,6 +44,27 @@ class GatheringProtocol(WebSocketsSansIOProtocol):
         super().__init__(*args, **kwargs)
         self._gathered: list[bytes] = []
         self._gathered_bytes = 0
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes in. A handshake that cannot be parsed (a header line over 8 KiB) gets an answer and an end."""
+        super().data_received(data)
+        if self.conn.handshake_exc is None or self.handshake_initiated or self.transport.is_closing():
+            return
+        self.transport.write(b"".join(self.conn.data_to_send()) or _MALFORMED)
+        self.transport.close()
+
+    def keepalive_timeout(self) -> None:
+        """No pong came in time: close with 4408 (docs/protocol.md §2), and end the connection if nobody reads that."""
+        self.pong_timer = None
+        self.pending_ping_payload = None
+        if self.close_sent or self.transport.is_closing():
+            return
+        self._write_gathered()
+        self.conn.fail(4408, "No pong came in time.")
+        self.transport.write(b"".join(self.conn.data_to_send()))
+        self.close_sent = True
+        self.transport.close()
+        self.loop.call_later(ABORT_SECONDS, self.transport.abort)
 
     async def send(self, message: Any) -> None:
         """Send a message of the application: data frames are gathered, all else goes the usual way after them."""
@@ -90,9 +116,9 @@ def settings(forwarded_allow_ips: str | None = None) -> dict[str, Any]:
         "ws_max_size": LIMITS.frame_bytes,
         # A ciphertext does not shrink, and a few compressed bytes could ask for megabytes.
         "ws_per_message_deflate": False,
-        # A connection whose other end is gone without a word is noticed within 40 s.
-        "ws_ping_interval": 20.0,
-        "ws_ping_timeout": 20.0,
+        # A connection whose other end is gone without a word is noticed.
+        "ws_ping_interval": float(LIMITS.ping_seconds),
+        "ws_ping_timeout": float(LIMITS.ping_seconds),
         "timeout_graceful_shutdown": GRACEFUL_SECONDS,
         "access_log": False,
         "server_header": False,

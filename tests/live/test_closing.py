@@ -133,11 +133,7 @@ async def test_a_socket_that_reads_nothing_is_ended_and_costs_nobody(impatient: 
     stream = socket.create_connection(("127.0.0.1", impatient.workers[0].port), timeout=20)
     stream.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     device = uuid4()
-    stream.sendall(
-        b"GET /socket/websocket?vsn=2.0.0 HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
-        b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\n"
-        + f"Authorization: Bearer {token_of(bob, device)}\r\n\r\n".encode()
-    )
+    stream.sendall(handshake(token_of(bob, device)))
     assert b" 101 " in stream.recv(1024)
     topic = f"user:{bob}"
     stream.sendall(masked(["1", "1", topic, "phx_join", {}]))
@@ -166,6 +162,51 @@ async def test_a_socket_that_reads_nothing_is_ended_and_costs_nobody(impatient: 
     await sender.heartbeat()
     await scene.close()
     assert impatient.faults() == ""
+
+
+def handshake(token: str, *headers: bytes) -> bytes:
+    """The request of a connection of our own."""
+    lines = [
+        b"GET /socket/websocket?vsn=2.0.0 HTTP/1.1",
+        b"Host: localhost",
+        b"Connection: Upgrade",
+        b"Upgrade: websocket",
+        b"Sec-WebSocket-Version: 13",
+        b"Sec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==",
+        f"Authorization: Bearer {token}".encode(),
+        *headers,
+    ]
+    return b"\r\n".join([*lines, b"", b""])
+
+
+@pytest.mark.skipif("uvicorn" not in LIVE_ASGI, reason="daphne's pings are autobahn's")
+def test_a_socket_that_answers_no_ping_is_closed_with_a_code_of_ours(live_database: None) -> None:
+    """4408 and the end of the connection, never the library's own 1011 (the reliability catalogue §3)."""
+    servers = Cluster("uvicorn", workers=1, env={"WHISPR_PING_SECONDS": "1"})
+    try:
+        servers.start()
+        stream = socket.create_connection(("127.0.0.1", servers.workers[0].port), timeout=20)
+        stream.sendall(handshake(token_of(uuid4(), uuid4())))
+        received = b""
+        while chunk := stream.recv(65536):
+            received += chunk
+        frames = received.partition(b"\r\n\r\n")[2]
+        assert frames[0] == 0x89, frames  # a ping
+        assert frames[6:10] == b"\x88" + frames[7:8] + (4408).to_bytes(2, "big"), frames
+        assert servers.faults() == ""
+    finally:
+        servers.kill()
+
+
+def test_a_handshake_whose_header_is_too_long_is_answered(cluster: Cluster) -> None:
+    stream = socket.create_connection(("127.0.0.1", cluster.workers[0].port), timeout=20)
+    stream.sendall(handshake(token_of(uuid4(), uuid4()), b"X-Long: " + b"x" * 9_000))
+    answer = b""
+    while b"\r\n\r\n" not in answer and (chunk := stream.recv(65536)):
+        answer += chunk
+    stream.close()
+    # daphne takes it.
+    assert int(answer.split()[1]) == (431 if cluster.asgi == "uvicorn" else 101), answer
 
 
 def masked(frame: list[object]) -> bytes:

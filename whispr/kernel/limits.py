@@ -71,6 +71,7 @@ class Limits:
     window_entries: int = 256  # unacknowledged entries of one socket, then it is served from the log
     window_bytes: int = 1024 * 1024  # the same in bytes, and the bound of what waits to be written to a socket
     write_seconds: int = 20  # a socket that takes nothing for so long is closed with 4408
+    ping_seconds: int = 20  # between pings, and until their pong: the other end is missed within 40 s (uvicorn)
 
     # Waits
     request_seconds: int = 9  # every request is answered within 10 s (docs/protocol.md §8.8)
