@@ -192,6 +192,9 @@ class Channel:
     def on_user_push(self, push: UserPush) -> None:
         """An event for the user's devices."""
 
+    def on_token_expiring(self, payload: bytes) -> None:
+        """The socket's token is soon no longer one."""
+
     def on_sharing_changed(self) -> None:
         """The user shares with others whether they are there, or no longer does."""
 

@@ -8,6 +8,8 @@ import asyncio
 import contextlib
 import logging
 import secrets
+from datetime import UTC, datetime
+from functools import partial
 from typing import Any, ClassVar
 from uuid import UUID
 
@@ -84,6 +86,8 @@ class Socket:
         "task",
         "window",
     )
+        "unanswered",
+        "warned",
 
     def __init__(self, actor: Actor, claims: Claims, version: Version, send: Any) -> None:
         self.id = secrets.token_hex(6)
@@ -91,6 +95,7 @@ class Socket:
         self.expires_at = claims.expires_at  # unix seconds
         self.session = Session(version, SESSION_LIMITS, asyncio.get_running_loop().time())
         self.outbox = Outbox(send)
+        self.warned = False  # of that
         self.window = Window()
         self.channels: dict[TopicJoin, Channel] = {}
         self.in_flight = 0  # requests that wait for their answer
@@ -175,6 +180,20 @@ class Socket:
 
     def on_settled(self) -> None:
         """A request was answered, or a channel took an event: read on if the socket waited for that."""
+    # --- its token
+
+    def warn(self) -> None:
+        """Tell the client that its token expires soon, once for each token."""
+        self.warned = bool(self.channels)
+        body = msgspec.json.encode({"expiresAt": datetime.fromtimestamp(self.expires_at, UTC)})
+        for channel in tuple(self.channels.values()):
+            channel.on_token_expiring(body)
+
+    def renew(self, claims: Claims) -> None:
+        """The client showed a newer token."""
+        self.expires_at = max(self.expires_at, claims.expires_at)
+        self.warned = False
+
         if self._resumed is not None and not self.is_busy:
             if not self._resumed.done():
                 self._resumed.set_result(None)

@@ -106,6 +106,12 @@ class Typing(Request, frozen=True, kw_only=True):
     active: bool
 
 
+class RenewToken(Request, frozen=True, kw_only=True):
+    """`renew_token`: a newer token of the same user and device; the socket goes on until that expires."""
+
+    token: str
+
+
 class Join(Request, frozen=True, kw_only=True):
     """The payload of a join of either topic."""
 

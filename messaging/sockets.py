@@ -38,10 +38,14 @@ class OpenSocket(Protocol):
     outbox: Outbox
     expires_at: int
     task: asyncio.Task[Any] | None
+    warned: bool
 
     def close(self, code: int, reason: str) -> None:
         """Close the socket."""
 
+
+    def warn(self) -> None:
+        """Tell the client that its token expires soon."""
 
 class Sockets:
     """The registry of open sockets."""
@@ -129,6 +133,8 @@ class Sockets:
     @staticmethod
     def _abort(socket: OpenSocket) -> None:
         """The client takes nothing: a close frame would wait behind the rest. End the connection."""
+            elif not socket.warned and wall >= socket.expires_at - LIMITS.token_warning_seconds:
+                socket.warn()
         if socket.task is not None:
             socket.outbox.abort_transport()
             socket.task.cancel()

@@ -23,6 +23,7 @@ from messaging.requests import (
     History,
     Join,
     React,
+    RenewToken,
     SendMessage,
     Typing,
     decode_request,
@@ -35,11 +36,12 @@ from messaging.services.presence import is_presence_shared
 from messaging.services.reactions import reaction_submit
 from messaging.services.send import access_quota, access_send, message_submit
 from messaging.services.standing import Standings, get_head, get_standings
+from messaging.services.sessions import session_open
 from messaging.services.typing import typing_renew, typing_set
 from messaging.store.log import Appended, NewEntry
 from trust.services.quota import quota_take
 from whispr.kernel import telemetry
-from whispr.kernel.errors import AckAboveHead, BadRequest, NotFound, WhisprError
+from whispr.kernel.errors import AckAboveHead, BadRequest, Forbidden, NotFound, WhisprError
 
 if TYPE_CHECKING:
     from messaging.consumer import Socket
@@ -202,6 +204,18 @@ class ConversationEvents(Channel):
 
     handlers: ClassVar[dict[str, str]] = {
         "send_message": "on_send",
+    def on_renew_token(self, event: Event) -> Work | None:
+        """`renew_token`: instead of a new socket (docs/protocol.md §2)."""
+        return self._renew_token(event.ref, decode_request(_json(event), RenewToken))
+
+    async def _renew_token(self, ref: Ref, request: RenewToken) -> None:
+        actor, claims = await session_open(request.token)
+        if (actor.user_id, actor.device_id) != (self.socket.actor.user_id, self.socket.actor.device_id):
+            raise Forbidden("The token is of another user or device.")
+        self.socket.renew(claims)
+        reply = {"expiresAt": datetime.fromtimestamp(claims.expires_at, UTC)}
+        self.socket.reply(self.join, ref, msgspec.json.encode(reply))
+
         "edit_message": "on_edit",
         "delete_message": "on_delete",
         "react": "on_react",
@@ -211,6 +225,7 @@ class ConversationEvents(Channel):
         "history": "on_history",
     }
 
+        "renew_token": "on_renew_token",
     # --- joining
 
     async def join_with(self, request: Join, standings: Standings) -> None:
@@ -307,6 +322,10 @@ class InboxChannel(ConversationEvents):
         """Everything that is for the user's devices."""
         self.catch_up.push_event(push.event, push.payload)
 
+
+    def on_token_expiring(self, payload: bytes) -> None:
+        """The socket's token is soon no longer one."""
+        self.catch_up.push_event("token_expiring", payload)
 
 class ConversationChannel(ConversationEvents):
     """`conversation:{conversationId}`: one conversation, and who is there."""

@@ -56,6 +56,7 @@ def requests_section() -> str:
         requests.Acks,
         requests.Ack,
         requests.Typing,
+        requests.RenewToken,
         requests.History,
         requests.Join,
         requests.Sync,

@@ -4,6 +4,7 @@ import asyncio
 import json
 import socket
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from uuid import uuid4
 
 import pytest
@@ -48,6 +49,24 @@ async def test_the_end_of_a_token_ends_its_socket(scene: Scene) -> None:
     sent = (await (await scene.joined(ann)).send(conversation_id)).ok
     await long.until_seq(conversation_id, sent["seq"])
     assert sent["seq"] not in short.seqs(conversation_id)
+
+
+async def test_a_token_is_renewed_in_band(scene: Scene) -> None:
+    """`token_expiring`, then `renew_token`: the socket outlives its first token (the reliability catalogue row 29)."""
+    bob, device = uuid4(), uuid4()
+    socket_ = await scene.client(bob, device, token=token_of(bob, device, lifetime=4))
+    await socket_.join_inbox()
+    await socket_.until(lambda: socket_.events("token_expiring"))
+    first = datetime.fromisoformat(socket_.events("token_expiring")[0]["expiresAt"])
+    other = await socket_.ask(socket_.inbox, "renew_token", {"token": token_of(bob, uuid4())})
+    assert other.code == "forbidden"
+    stranger = await socket_.ask(socket_.inbox, "renew_token", {"token": token_of(uuid4(), device)})
+    assert stranger.code in ("unauthenticated", "forbidden")
+    assert (await socket_.ask(socket_.inbox, "renew_token", {"token": "x.y.z"})).code == "unauthenticated"
+    renewed = (await socket_.ask(socket_.inbox, "renew_token", {"token": token_of(bob, device)})).ok
+    assert datetime.fromisoformat(renewed["expiresAt"]) > first
+    await asyncio.sleep((first - datetime.now(UTC)).total_seconds() + 3)  # longer than the sweep's 2 s
+    await socket_.heartbeat()
 
 
 async def test_a_revoked_device_is_cut_off_on_every_process(scene: Scene) -> None:

@@ -66,6 +66,7 @@ class Limits:
     sockets_per_process: int = 20_000
     topics_per_socket: int = 100
     topic_inbox: int = 64  # events of one topic that wait for their turn; then the socket is not read
+    token_warning_seconds: int = 60  # so long before a socket's token expires, it is told
     socket_idle_seconds: int = 60  # phoenix.js sends a heartbeat every 30 s
     handshake_seconds: int = 10
     window_entries: int = 256  # unacknowledged entries of one socket, then it is served from the log
