@@ -1,10 +1,7 @@
 """The system under test: where it listens, whose tokens it takes, which database it writes, which processes it is."""
 
 import asyncio
-import json
 import time
-import urllib.error
-import urllib.request
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -17,8 +14,8 @@ import psycopg
 from bench import usage
 from bench.client import ClientFault
 from whispr.kernel.ids import new_id
+from whispr_client import Rest, WhisprClientError
 
-REQUEST_SECONDS = 15.0
 # REST requests at once while fixtures are made: enough to be quick, few enough to leave the server its queue.
 REQUESTS_AT_ONCE = 8
 TOKEN_SECONDS = 6 * 3600
@@ -45,7 +42,8 @@ class Target:
     audience: str = "whispr"
     about: dict[str, Any] = field(default_factory=dict)
     _next: int = 0
-    _gate: asyncio.Semaphore | None = None
+    _gate: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(REQUESTS_AT_ONCE))
+    _rest: Rest | None = None
 
     def next_url(self) -> str:
         """The server process for the next socket: in turn, as behind a balancer."""
@@ -88,24 +86,13 @@ class Target:
 
     async def request(self, method: str, path: str, body: object = None, token: str | None = None) -> Any:
         """One REST request below /api/v1; the decoded answer. Raises ClientFault for anything but 2xx."""
-        if self._gate is None:
-            self._gate = asyncio.Semaphore(REQUESTS_AT_ONCE)
+        if self._rest is None:
+            self._rest = Rest(self.urls[0], None)
         async with self._gate:
-            return await asyncio.to_thread(self._request, method, path, body, token)
-
-    def _request(self, method: str, path: str, body: object, token: str | None) -> Any:
-        headers = {"Content-Type": "application/json"}
-        if token is not None:
-            headers["Authorization"] = f"Bearer {token}"
-        data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(f"{self.urls[0]}/api/v1/{path}", data, headers, method=method)
-        try:
-            with urllib.request.urlopen(request, timeout=REQUEST_SECONDS) as response:
-                return json.loads(response.read() or b"null")
-        except urllib.error.HTTPError as error:
-            raise ClientFault(f"{method} {path}: {error.code} {error.read(500).decode(errors='replace')}") from error
-        except OSError as error:
-            raise ClientFault(f"{method} {path}: {error}") from error
+            try:
+                return await self._rest.request(method, path, body, token=token)
+            except WhisprClientError as error:
+                raise ClientFault(f"{method} {path}: {error}") from error
 
 
 def find_postmaster(database_url: str) -> int | None:
