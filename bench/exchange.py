@@ -17,7 +17,9 @@ from uuid import UUID
 import msgspec
 
 from bench.client import HEARTBEAT_SECONDS, Client, ClientFault, list_client_faults
+from bench.latency import spread
 from bench.ledger import Ledger, Place, Promise, digest_of
+from bench.report import Result
 from bench.target import Identity, Target
 from bench.usage import Usage, between
 from bench.wire import message_decoder, sent_decoder, status_decoder
@@ -44,6 +46,13 @@ class Message:
         self.delivered = 0.0
         self.statused = 0.0
         self.acked = False
+
+    def payload(self, conversation: str) -> str:
+        """`send_message`'s payload."""
+        return (
+            f'{{"conversationId":"{conversation}","type":"text","content":"{self.content}",'
+            f'"clientRandom":{self.client_random}}}'
+        )
 
     @property
     def is_done(self) -> bool:
@@ -123,11 +132,7 @@ class _Sender(Client):
         self._sent: dict[int, Message] = {}
 
     def send(self, message: Message) -> None:
-        payload = (
-            f'{{"conversationId":"{self.pair.name}","type":"text","content":"{message.content}",'
-            f'"clientRandom":{message.client_random}}}'
-        )
-        self._sent[self.push("send_message", payload)] = message
+        self._sent[self.push("send_message", message.payload(self.pair.name))] = message
 
     def on_reply(self, ref: int, response: msgspec.Raw) -> None:
         message = self._sent.pop(ref, None)
@@ -315,3 +320,11 @@ class Measured:
     def used(self) -> Usage:
         """The CPU time of the stretch."""
         return between(self.before, self.after)
+
+
+def add_cycles(result: Result, samples: Samples, measured: Measured) -> None:
+    """Full cycles a second, and the latencies of their parts."""
+    result.add("cycles_per_s", "full cycles", round(samples.cycles / measured.seconds, 1), "a second")
+    result.add_spread("send_to_sent_ms", "send → sent", spread(samples.to_sent))
+    result.add_spread("send_to_delivered_ms", "send → delivered", spread(samples.to_delivered))
+    result.add_spread("send_to_status_ms", "send → status", spread(samples.to_status))

@@ -65,11 +65,7 @@ class _Writer(Client):
         group = self._group
         message = Message(group.options.size, time.perf_counter())
         sample = group.waiting[message.client_random] = _Sample(message)
-        payload = (
-            f'{{"conversationId":"{group.name}","type":"text","content":"{message.content}",'
-            f'"clientRandom":{message.client_random}}}'
-        )
-        self._sent[self.push("send_message", payload)] = sample
+        self._sent[self.push("send_message", message.payload(group.name))] = sample
 
     def on_reply(self, ref: int, response: msgspec.Raw) -> None:
         sample = self._sent.pop(ref, None)

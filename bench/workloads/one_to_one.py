@@ -4,8 +4,7 @@ import asyncio
 import time
 
 from bench.check import list_faults
-from bench.exchange import Exchange, measure
-from bench.latency import spread
+from bench.exchange import Exchange, add_cycles, measure
 from bench.options import Options
 from bench.report import Result
 from bench.target import Target
@@ -32,10 +31,7 @@ async def run(target: Target, options: Options) -> Result:
         await exchange.close()
     samples = exchange.samples
     result.figures |= {"pairs": options.pairs, "window": options.window, "size": options.size}
-    result.add("cycles_per_s", "full cycles", round(samples.cycles / measured.seconds, 1), "a second")
-    result.add_spread("send_to_sent_ms", "send → sent", spread(samples.to_sent))
-    result.add_spread("send_to_delivered_ms", "send → delivered", spread(samples.to_delivered))
-    result.add_spread("send_to_status_ms", "send → status", spread(samples.to_status))
+    add_cycles(result, samples, measured)
     result.add_usage(measured.used, samples.cycles, "cycles")
     result.add("server_rss_mib", "server memory", round(measured.resident / 2**20, 1), "MiB resident")
     result.add("messages", "acknowledged messages", len(exchange.ledger.promises))

@@ -4,7 +4,7 @@ import asyncio
 import itertools
 
 from bench.check import list_faults
-from bench.exchange import Exchange, measure
+from bench.exchange import Exchange, add_cycles, measure
 from bench.latency import spread
 from bench.options import Options
 from bench.pacing import OpenLoop
@@ -29,10 +29,7 @@ async def run(target: Target, options: Options) -> Result:
         await exchange.close()
     samples = exchange.samples
     result.figures |= {"rate": options.rate, "poisson": options.poisson, "pairs": options.pairs}
-    result.add("cycles_per_s", "full cycles", round(samples.cycles / measured.seconds, 1), "a second")
-    result.add_spread("send_to_sent_ms", "send → sent", spread(samples.to_sent))
-    result.add_spread("send_to_delivered_ms", "send → delivered", spread(samples.to_delivered))
-    result.add_spread("send_to_status_ms", "send → status", spread(samples.to_status))
+    add_cycles(result, samples, measured)
     result.add_spread("generator_late_ms", "  of it the generator's", spread(loop.late))
     result.add_usage(measured.used, samples.cycles, "cycles")
     result.add("server_rss_mib", "server memory", round(measured.resident / 2**20, 1), "MiB resident")
