@@ -9,7 +9,6 @@ import contextlib
 import logging
 import secrets
 from datetime import UTC, datetime
-from functools import partial
 from typing import Any, ClassVar
 from uuid import UUID
 
@@ -84,18 +83,17 @@ class Socket:
         "outbox",
         "session",
         "task",
+        "warned",
         "window",
     )
-        "unanswered",
-        "warned",
 
     def __init__(self, actor: Actor, claims: Claims, version: Version, send: Any) -> None:
         self.id = secrets.token_hex(6)
         self.actor = actor
         self.expires_at = claims.expires_at  # unix seconds
+        self.warned = False  # of that
         self.session = Session(version, SESSION_LIMITS, asyncio.get_running_loop().time())
         self.outbox = Outbox(send)
-        self.warned = False  # of that
         self.window = Window()
         self.channels: dict[TopicJoin, Channel] = {}
         self.in_flight = 0  # requests that wait for their answer
@@ -176,10 +174,6 @@ class Socket:
         self._release(join)
         self.perform(self.session.end(join))
 
-    # --- flow
-
-    def on_settled(self) -> None:
-        """A request was answered, or a channel took an event: read on if the socket waited for that."""
     # --- its token
 
     def warn(self) -> None:
@@ -194,6 +188,10 @@ class Socket:
         self.expires_at = max(self.expires_at, claims.expires_at)
         self.warned = False
 
+    # --- flow
+
+    def on_settled(self) -> None:
+        """A request was answered, or a channel took an event: read on if the socket waited for that."""
         if self._resumed is not None and not self.is_busy:
             if not self._resumed.done():
                 self._resumed.set_result(None)

@@ -37,15 +37,15 @@ class OpenSocket(Protocol):
     session: Session
     outbox: Outbox
     expires_at: int
-    task: asyncio.Task[Any] | None
     warned: bool
+    task: asyncio.Task[Any] | None
 
     def close(self, code: int, reason: str) -> None:
         """Close the socket."""
 
-
     def warn(self) -> None:
         """Tell the client that its token expires soon."""
+
 
 class Sockets:
     """The registry of open sockets."""
@@ -125,6 +125,8 @@ class Sockets:
                 socket.close(idle.code, idle.reason)
             elif wall >= socket.expires_at:
                 socket.close(4401, "token expired")
+            elif not socket.warned and wall >= socket.expires_at - LIMITS.token_warning_seconds:
+                socket.warn()
             stuck = socket.outbox.writing_since
             if stuck is not None and now - stuck > LIMITS.write_seconds:
                 socket.close(4408, "too slow")
@@ -133,8 +135,6 @@ class Sockets:
     @staticmethod
     def _abort(socket: OpenSocket) -> None:
         """The client takes nothing: a close frame would wait behind the rest. End the connection."""
-            elif not socket.warned and wall >= socket.expires_at - LIMITS.token_warning_seconds:
-                socket.warn()
         if socket.task is not None:
             socket.outbox.abort_transport()
             socket.task.cancel()

@@ -35,8 +35,8 @@ from messaging.services.media import access_media
 from messaging.services.presence import is_presence_shared
 from messaging.services.reactions import reaction_submit
 from messaging.services.send import access_quota, access_send, message_submit
-from messaging.services.standing import Standings, get_head, get_standings
 from messaging.services.sessions import session_open
+from messaging.services.standing import Standings, get_head, get_standings
 from messaging.services.typing import typing_renew, typing_set
 from messaging.store.log import Appended, NewEntry
 from trust.services.quota import quota_take
@@ -202,8 +202,6 @@ class ConversationEvents(Channel):
             self.socket.on_fetched(request.conversation_id, page.messages[-1].seq)
         self.socket.reply(self.join, ref, msgspec.json.encode(page))
 
-    handlers: ClassVar[dict[str, str]] = {
-        "send_message": "on_send",
     def on_renew_token(self, event: Event) -> Work | None:
         """`renew_token`: instead of a new socket (docs/protocol.md §2)."""
         return self._renew_token(event.ref, decode_request(_json(event), RenewToken))
@@ -216,6 +214,8 @@ class ConversationEvents(Channel):
         reply = {"expiresAt": datetime.fromtimestamp(claims.expires_at, UTC)}
         self.socket.reply(self.join, ref, msgspec.json.encode(reply))
 
+    handlers: ClassVar[dict[str, str]] = {
+        "send_message": "on_send",
         "edit_message": "on_edit",
         "delete_message": "on_delete",
         "react": "on_react",
@@ -223,9 +223,9 @@ class ConversationEvents(Channel):
         "message_read": "on_read",
         "typing": "on_typing",
         "history": "on_history",
+        "renew_token": "on_renew_token",
     }
 
-        "renew_token": "on_renew_token",
     # --- joining
 
     async def join_with(self, request: Join, standings: Standings) -> None:
@@ -318,14 +318,14 @@ class InboxChannel(ConversationEvents):
                     subscription.rejoined(standing.joined_seq)
                     self.catch_up.wake(subscription)
 
+    def on_token_expiring(self, payload: bytes) -> None:
+        """The socket's token is soon no longer one."""
+        self.catch_up.push_event("token_expiring", payload)
+
     def on_user_push(self, push: UserPush) -> None:
         """Everything that is for the user's devices."""
         self.catch_up.push_event(push.event, push.payload)
 
-
-    def on_token_expiring(self, payload: bytes) -> None:
-        """The socket's token is soon no longer one."""
-        self.catch_up.push_event("token_expiring", payload)
 
 class ConversationChannel(ConversationEvents):
     """`conversation:{conversationId}`: one conversation, and who is there."""
