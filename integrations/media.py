@@ -8,10 +8,11 @@ from typing import Protocol
 from uuid import UUID
 
 from messaging.events import MediaMetadata
+from whispr.kernel.limits import LIMITS
 
 # A send waits for this answer (docs/architecture.md: 300 ms on the send path); what follows the commit may take longer.
-VALIDATE_SECONDS = 0.3
-LINK_SECONDS = 5.0
+VALIDATE_SECONDS = LIMITS.service_send_ms / 1000
+LINK_SECONDS = LIMITS.service_ms / 1000
 
 
 class MediaService(Protocol):

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n6integrations/proto/whispr/messaging/v1/messaging.proto\x12\x13whispr.messaging.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"}\n\x18PostSystemMessageRequest\x12\x17\n\x0f\x63onversation_id\x18\x01 \x01(\t\x12\r\n\x05\x65vent\x18\x02 \x01(\t\x12\x14\n\x0c\x64\x65tails_json\x18\x03 \x01(\t\x12\n\n\x02\x62y\x18\x04 \x01(\t\x12\x17\n\x0fidempotency_key\x18\x05 \x01(\t\"i\n\x19PostSystemMessageResponse\x12\x12\n\nmessage_id\x18\x01 \x01(\t\x12\x0b\n\x03seq\x18\x02 \x01(\x03\x12+\n\x07sent_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp2\x7f\n\tMessaging\x12r\n\x11PostSystemMessage\x12-.whispr.messaging.v1.PostSystemMessageRequest\x1a..whispr.messaging.v1.PostSystemMessageResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n6integrations/proto/whispr/messaging/v1/messaging.proto\x12\x13whispr.messaging.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"}\n\x18PostSystemMessageRequest\x12\x17\n\x0f\x63onversation_id\x18\x01 \x01(\t\x12\r\n\x05\x65vent\x18\x02 \x01(\t\x12\x14\n\x0c\x64\x65tails_json\x18\x03 \x01(\t\x12\n\n\x02\x62y\x18\x04 \x01(\t\x12\x17\n\x0fidempotency_key\x18\x05 \x01(\t\"i\n\x19PostSystemMessageResponse\x12\x12\n\nmessage_id\x18\x01 \x01(\t\x12\x0b\n\x03seq\x18\x02 \x01(\x03\x12+\n\x07sent_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"-\n\x19PermissionsChangedRequest\x12\x10\n\x08user_ids\x18\x01 \x03(\t\"\x1c\n\x1aPermissionsChangedResponse2\xf6\x01\n\tMessaging\x12r\n\x11PostSystemMessage\x12-.whispr.messaging.v1.PostSystemMessageRequest\x1a..whispr.messaging.v1.PostSystemMessageResponse\x12u\n\x12PermissionsChanged\x12..whispr.messaging.v1.PermissionsChangedRequest\x1a/.whispr.messaging.v1.PermissionsChangedResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,6 +36,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_POSTSYSTEMMESSAGEREQUEST']._serialized_end=237
   _globals['_POSTSYSTEMMESSAGERESPONSE']._serialized_start=239
   _globals['_POSTSYSTEMMESSAGERESPONSE']._serialized_end=344
-  _globals['_MESSAGING']._serialized_start=346
-  _globals['_MESSAGING']._serialized_end=473
+  _globals['_PERMISSIONSCHANGEDREQUEST']._serialized_start=346
+  _globals['_PERMISSIONSCHANGEDREQUEST']._serialized_end=391
+  _globals['_PERMISSIONSCHANGEDRESPONSE']._serialized_start=393
+  _globals['_PERMISSIONSCHANGEDRESPONSE']._serialized_end=421
+  _globals['_MESSAGING']._serialized_start=424
+  _globals['_MESSAGING']._serialized_end=670
 # @@protoc_insertion_point(module_scope)

@@ -39,6 +39,11 @@ class MessagingStub:
                 request_serializer=integrations_dot_proto_dot_whispr_dot_messaging_dot_v1_dot_messaging__pb2.PostSystemMessageRequest.SerializeToString,
                 response_deserializer=integrations_dot_proto_dot_whispr_dot_messaging_dot_v1_dot_messaging__pb2.PostSystemMessageResponse.FromString,
                 _registered_method=True)
+        self.PermissionsChanged = channel.unary_unary(
+                '/whispr.messaging.v1.Messaging/PermissionsChanged',
+                request_serializer=integrations_dot_proto_dot_whispr_dot_messaging_dot_v1_dot_messaging__pb2.PermissionsChangedRequest.SerializeToString,
+                response_deserializer=integrations_dot_proto_dot_whispr_dot_messaging_dot_v1_dot_messaging__pb2.PermissionsChangedResponse.FromString,
+                _registered_method=True)
 
 
 class MessagingServicer:
@@ -53,6 +58,16 @@ class MessagingServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def PermissionsChanged(self, request, context):
+        """Tells that what the user service said of these senders may be different now: the next send asks it anew.
+
+        It reaches every process that is connected to Redis; what it does not reach is asked anew within the time that
+        answers are kept. A call may be repeated.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_MessagingServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -60,6 +75,11 @@ def add_MessagingServicer_to_server(servicer, server):
                     servicer.PostSystemMessage,
                     request_deserializer=integrations_dot_proto_dot_whispr_dot_messaging_dot_v1_dot_messaging__pb2.PostSystemMessageRequest.FromString,
                     response_serializer=integrations_dot_proto_dot_whispr_dot_messaging_dot_v1_dot_messaging__pb2.PostSystemMessageResponse.SerializeToString,
+            ),
+            'PermissionsChanged': grpc.unary_unary_rpc_method_handler(
+                    servicer.PermissionsChanged,
+                    request_deserializer=integrations_dot_proto_dot_whispr_dot_messaging_dot_v1_dot_messaging__pb2.PermissionsChangedRequest.FromString,
+                    response_serializer=integrations_dot_proto_dot_whispr_dot_messaging_dot_v1_dot_messaging__pb2.PermissionsChangedResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -89,6 +109,33 @@ class Messaging:
             '/whispr.messaging.v1.Messaging/PostSystemMessage',
             integrations_dot_proto_dot_whispr_dot_messaging_dot_v1_dot_messaging__pb2.PostSystemMessageRequest.SerializeToString,
             integrations_dot_proto_dot_whispr_dot_messaging_dot_v1_dot_messaging__pb2.PostSystemMessageResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PermissionsChanged(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/whispr.messaging.v1.Messaging/PermissionsChanged',
+            integrations_dot_proto_dot_whispr_dot_messaging_dot_v1_dot_messaging__pb2.PermissionsChangedRequest.SerializeToString,
+            integrations_dot_proto_dot_whispr_dot_messaging_dot_v1_dot_messaging__pb2.PermissionsChangedResponse.FromString,
             options,
             channel_credentials,
             insecure,
