@@ -14,6 +14,7 @@ from messaging.requests import Acks
 from whispr.kernel import database
 from whispr.kernel.batch import Busy, GroupCommit
 from whispr.kernel.errors import BadRequest, Timeout
+from whispr.kernel.failpoints import hit
 from whispr.kernel.limits import LIMITS
 from whispr.kernel.loops import PerLoop
 
@@ -27,6 +28,7 @@ def _flush(items: Sequence[NewReceipt], patient: bool) -> list[Recorded | Except
 
 
 def _publish(recorded: Sequence[Recorded]) -> None:
+    hit("receipts.before_reply")
     for one in recorded:
         for update in one.updates:
             publish_user_push(

@@ -4,7 +4,8 @@
 Nothing goes backwards: each number is raised, never set. Read implies delivered. A read that may not be told (the
 reader's setting, or the conversation's) moves the private watermark only: no other row learns of it. A sender who does
 not tell does not learn either: then or, when told again, afterwards. Nor do two between whom a block stands, and what
-a block withheld is delivered to nobody.
+a block withheld is delivered to nobody. Nor is what was erased or expired before: its place reached the device, it did
+not.
 """
 
 from collections import defaultdict
@@ -18,12 +19,14 @@ import msgspec
 import psycopg
 from django.db import connection
 
+from delivery.store.push_settle import reads_note
 from messaging.events import Receipt
 from messaging.store.blocks import HUSHED
 from messaging.store.privacy import TELLS
 from whispr.kernel import database
 from whispr.kernel.batch import BUSY, Busy
 from whispr.kernel.errors import AckAboveHead, NotFound
+from whispr.kernel.failpoints import hit
 
 
 class NewReceipt(msgspec.Struct, frozen=True):
@@ -58,7 +61,9 @@ _LOCK = f"""
 SELECT b.id, b.conversation_id, b.user_id, b.delivered_seq, b.read_seq, b.public_read_seq,
        coalesce(b.left_seq, c.last_seq), {TELLS}, clock_timestamp(), {HUSHED},
        (SELECT e.seq FROM messages e WHERE e.conversation_id = b.conversation_id AND e.ttl_after_read IS NOT NULL
-        LIMIT 1) IS NOT NULL
+        LIMIT 1) IS NOT NULL,
+       (SELECT p.id FROM push_states p WHERE p.user_id = b.user_id AND p.conversation_id = b.conversation_id
+        AND (p.is_shown OR p.claimed_until IS NOT NULL) LIMIT 1)
 FROM json_to_recordset(%b::json) AS w(conversation_id uuid, user_id uuid)
 CROSS JOIN LATERAL (SELECT * FROM members m WHERE m.conversation_id = w.conversation_id AND m.user_id = w.user_id
                     LIMIT 1 FOR NO KEY UPDATE{{}}) b
@@ -80,9 +85,10 @@ WITH moved AS (
     ON CONFLICT (device_id, conversation_id) DO UPDATE SET acked_seq = excluded.acked_seq
     WHERE d.acked_seq < excluded.acked_seq
 ), reached AS (
-    SELECT f.*, m.id AS message_id, m.sender_id, m.seq, m.may_learn, m.is_member
+    SELECT f.*, m.id AS message_id, m.sender_id, m.seq, m.may_learn, m.is_member, m.is_there
     FROM moved f CROSS JOIN LATERAL (
         SELECT m.id, m.sender_id, m.seq,
+            NOT m.is_deleted AND (m.expires_at IS NULL OR m.expires_at > statement_timestamp()) AS is_there,
             coalesce((SELECT u.read_receipts FROM user_settings u WHERE u.user_id = m.sender_id), true) AS may_learn,
             (SELECT w.id FROM members w WHERE w.conversation_id = m.conversation_id AND w.user_id = m.sender_id
              AND w.left_seq IS NULL) IS NOT NULL AS is_member
@@ -95,6 +101,7 @@ UPDATE delivery_statuses s SET
     read_at = CASE WHEN r.seq <= r.public_read_seq AND r.seq > r.old_read_seq AND r.may_learn
               THEN coalesce(s.read_at, greatest(%b, s.delivered_at)) ELSE s.read_at END
 FROM reached r WHERE s.message_id = r.message_id AND s.user_id = r.user_id
+AND (r.is_there OR s.delivered_at IS NOT NULL)
 RETURNING r.conversation_id, r.user_id, r.sender_id, r.seq, r.message_id, r.may_learn, r.is_member"""
 
 
@@ -162,8 +169,10 @@ class _Reader:
     now: datetime
     hushed: bool  # a block stands between the two of a direct conversation: neither learns of the other
     has_waiting: bool  # the conversation has ephemerals whose time begins with their reading
+    shown_push: int | None  # what devices show of the conversation, or will, to be taken away when it is read
     new_delivered: int = 0
     new_read: int = 0
+    read_device: UUID | None = None
     first: int | None = None  # the index of its first item in the batch
     origin: object | None = None
     touched: list[tuple[UUID, int, UUID, bool]] = field(default_factory=list)  # (sender, seq, message, may learn)
@@ -171,6 +180,8 @@ class _Reader:
     def take(self, item: NewReceipt, index: int) -> None:
         self.new_delivered = max(self.new_delivered, self.delivered_seq, item.up_to)
         self.new_read = max(self.new_read, self.read_seq, item.up_to if item.read else 0)
+        if item.read:
+            self.read_device = item.device_id
         if self.first is None:
             self.first = index
             self.origin = item.origin
@@ -240,6 +251,7 @@ def receipts_write(items: Sequence[NewReceipt], patient: bool = True) -> list[Re
         asked = msgspec.json.encode([_Asked(*key) for key in keys]).decode()
         cursor.execute(_LOCK.format("" if patient else " SKIP LOCKED"), (asked,), prepare=True, binary=True)
         readers = {(row[1], row[2]): _Reader(*row) for row in cursor.fetchall()}
+        hit("receipts.after_lock")
         held = set() if patient or len(readers) == len(keys) else _existing(cursor, keys) - readers.keys()
         cursors: dict[tuple[UUID, UUID], int] = {}
         for index, item in enumerate(items):
@@ -256,6 +268,9 @@ def receipts_write(items: Sequence[NewReceipt], patient: bool = True) -> list[Re
         if moved or cursors:
             _write(write, moved, cursors)
         _start_expiry(cursor, [reader for reader in moved if reader.has_waiting and reader.new_read > reader.read_seq])
+        _note_reads(cursor, [reader for reader in moved if reader.shown_push and reader.new_read > reader.read_seq])
+        hit("receipts.before_commit")
+    hit("receipts.after_commit")
     for conversation_id, user_id, *touched, is_member in write.fetchall() if moved or cursors else ():
         if is_member:  # a sender who was removed learns nothing more of the conversation
             readers[(conversation_id, user_id)].touched.append(tuple(touched))
@@ -298,6 +313,11 @@ def _start_expiry(cursor: psycopg.Cursor[Any], readers: list[_Reader]) -> None:
         cursor.execute(_START, (readers[0].now, ids), prepare=True, binary=True)
         started = cursor.fetchall()
         cursor.execute(_START_CHANGES, tuple(map(list, zip(*started, strict=True))), prepare=True)
+
+
+def _note_reads(cursor: psycopg.Cursor[Any], readers: list[_Reader]) -> None:
+    readers = sorted(readers, key=lambda reader: (reader.user_id, reader.conversation_id))
+    reads_note(cursor, [(reader.shown_push, reader.read_device) for reader in readers if reader.shown_push])
 
 
 def list_places(user_id: UUID, message_ids: Sequence[UUID]) -> list[tuple[UUID, int]]:

@@ -377,3 +377,14 @@ async def test_two_processes_record_each_receipt_once():
     assert await asyncio.to_thread(chat.marks, bob) == (61, 60, 60)
     assert await asyncio.to_thread(lambda: [chat.cursor(device) for device in (phone, laptop)]) == [61, 61]
     assert await asyncio.to_thread(Message.objects.count) == 61
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_devices_first_receipt_does_not_wait_for_who_holds_the_conversation():
+    bob = uuid4()
+    chat = Chat(bob)
+    chat.send(chat.ann)
+    with psycopg.connect(**connection.get_connection_params() | {"options": ""}) as holder:
+        holder.execute("SELECT 1 FROM conversations WHERE id = %s FOR UPDATE", (chat.id,))
+        first = chat.receipt(bob, 2, device=chat.device(bob))
+        assert [type(one) for one in receipts_write([first], patient=False)] == [Recorded]
