@@ -24,7 +24,7 @@ from whispr.kernel.errors import Timeout, WhisprError
 from whispr.kernel.limits import LIMITS
 
 if TYPE_CHECKING:
-    from messaging.consumer import Socket
+    from messaging.connection import Socket
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")

@@ -36,11 +36,30 @@ class UpdateDevice(Request, frozen=True):
     encryption_key: str | None = None
 
 
+class NotificationChoice(Request, frozen=True, omit_defaults=True):
+    """Whether the user wants pushes: at all, and none until a moment. What is absent is the default."""
+
+    enabled: bool = True
+    muted_until: datetime | None = None
+
+
+class UpdateNotifications(Request, frozen=True):
+    """The user's choice for all conversations, where `enabled` or `mutedUntil` is there, and for single ones.
+
+    Each choice that is there replaces what was chosen before, `{}` with the default.
+    """
+
+    enabled: bool | None = None
+    muted_until: datetime | None = None
+    conversations: dict[UUID, NotificationChoice] = {}
+
+
 class UpdateSettings(Request, frozen=True):
     """`PATCH settings`: what is absent stays as it is."""
 
     read_receipts: bool | None = None
     share_last_seen: bool | None = None
+    notifications: UpdateNotifications | None = None
 
 
 class DeviceView(msgspec.Struct, frozen=True, rename="camel"):
@@ -75,11 +94,20 @@ class ConversationDevices(msgspec.Struct, frozen=True, rename="camel"):
     devices: tuple[PeerDevice, ...]
 
 
+class NotificationSettings(msgspec.Struct, frozen=True, rename="camel"):
+    """What the user chose about pushes, for all conversations and for single ones; mutes that are over are left out."""
+
+    enabled: bool = True
+    muted_until: datetime | None = None
+    conversations: dict[UUID, NotificationChoice] = {}
+
+
 class UserSettingsView(msgspec.Struct, frozen=True, rename="camel"):
     """`GET settings`."""
 
     read_receipts: bool = True  # off: nobody learns what the user read, and the user learns of nobody
     share_last_seen: bool = True  # off: nobody sees when the user was there, and the user sees it of nobody
+    notifications: NotificationSettings | msgspec.UnsetType = msgspec.UNSET  # absent: pushes for all conversations
 
 
 class DeviceState(msgspec.Struct, frozen=True):

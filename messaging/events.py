@@ -133,6 +133,16 @@ class BlockedUser(msgspec.Struct, frozen=True, rename="camel"):
     blocked_at: datetime
 
 
+class SendPermission(msgspec.Struct, frozen=True):
+    """What the user service says of a sender in a conversation (specification §9.1).
+
+    `recipient_ids`, where it is granted: the participants that were named, but for the sender, who want what they send.
+    """
+
+    verdict: Literal["granted", "not_a_member", "not_allowed"]
+    recipient_ids: frozenset[UUID] = frozenset()
+
+
 class SendOutcome(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
     """The answer to a send: `sent` and `duplicate` mean committed, `pending` means queued (docs/protocol.md §2)."""
 
@@ -200,9 +210,10 @@ class MemberReceipt(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class ErasureView(msgspec.Struct, frozen=True, rename="camel"):
-    """Of how many of the recipients' devices that acknowledged a message's place it is known to be erased.
+    """Of how many of the recipients' devices that had a message it is known to be erased.
 
-    A device that acknowledged the entry of the deletion or the expiry erased it.
+    A device had it that had acknowledged its place before it was taken away, and erased it with the acknowledgement of
+    the entry that says so.
     """
 
     reached: int
@@ -216,13 +227,14 @@ class DeliveryView(msgspec.Struct, frozen=True, rename="camel"):
     """
 
     user_id: UUID
-    status: Literal["sent", "delivered", "read"]
+    status: Literal["pending", "delivered", "read", "expired"]
     delivered_at: datetime | None
     read_at: datetime | None
 
 
 class DeliveryCounts(msgspec.Struct, frozen=True):
-    """How many recipients a message has, how many it reached, and how many of these are known to have read it.
+    """How many recipients a message has, how many it reached, how many of these are known to have read it, and at how
+    many it expired first.
 
     What a group's sender shows; above `LIMITS.status_rows_max` recipients no update is pushed for each, and this is
     asked instead.
@@ -231,9 +243,11 @@ class DeliveryCounts(msgspec.Struct, frozen=True):
     recipients: int
     delivered: int
     read: int
+    expired: int
 
     @classmethod
     def of(cls, recipients: list[DeliveryView]) -> "DeliveryCounts":
         """The counts of a list."""
         statuses = [one.status for one in recipients]
-        return cls(len(statuses), len(statuses) - statuses.count("sent"), statuses.count("read"))
+        reached, read = statuses.count("delivered") + statuses.count("read"), statuses.count("read")
+        return cls(len(statuses), reached, read, statuses.count("expired"))

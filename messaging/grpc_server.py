@@ -20,9 +20,11 @@ from django.core.exceptions import ImproperlyConfigured
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health import aio as health
 
+from integrations.circuits import watches
 from integrations.proto.whispr.messaging.v1 import messaging_pb2, messaging_pb2_grpc
 from messaging.events import NOBODY
 from messaging.fanout.bus import buses
+from messaging.services.permissions import permissions_changed
 from messaging.services.system import system_message_post_once
 from whispr.kernel.errors import BadRequest, Timeout, WhisprError
 from whispr.kernel.limits import LIMITS
@@ -32,6 +34,8 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 SERVICE = messaging_pb2.DESCRIPTOR.services_by_name["Messaging"].full_name
+# 1,000 ids are 38 KB, within LIMITS.frame_bytes; and news for the bus, which takes LIMITS.bus_waiting_max.
+USERS_MAX = 1_000
 # After SIGTERM, for what has begun. With 2 s for the bus it leaves 2 s of the 10 to end the process.
 GRACE_SECONDS = 6.0
 # By code of the error tree. UNAVAILABLE says "try again": only where nothing, or the same under the same key, happens.
@@ -83,6 +87,18 @@ class Messaging(messaging_pb2_grpc.MessagingServicer):
         response = messaging_pb2.PostSystemMessageResponse(message_id=str(outcome.message_id), seq=outcome.seq)
         response.sent_at.FromDatetime(outcome.sent_at)
         return response
+
+    async def PermissionsChanged(
+        self, request: messaging_pb2.PermissionsChangedRequest, context: Any
+    ) -> messaging_pb2.PermissionsChangedResponse:
+        """Have every process ask the user service anew about these senders (docs/protocol.md "Services around it")."""
+        try:
+            if len(request.user_ids) > USERS_MAX:
+                raise BadRequest(f"At most {USERS_MAX} users at once.")
+            permissions_changed([_uuid(text, "user_ids") for text in request.user_ids])
+        except WhisprError as error:
+            await _refuse(context, error)
+        return messaging_pb2.PermissionsChangedResponse()
 
     async def _finished(self, work: Coroutine[Any, Any, T]) -> T:
         """The result of `work`. Raises Timeout after LIMITS.request_seconds.
@@ -150,6 +166,7 @@ class ServiceServer:
     async def start(self) -> None:
         """Take calls."""
         await self._server.start()
+        watches.get().start()
         await self._health.set(SERVICE, health_pb2.HealthCheckResponse.SERVING)
 
     async def stop(self) -> None:
@@ -157,6 +174,7 @@ class ServiceServer:
         await self._health.enter_graceful_shutdown()
         await self._server.stop(GRACE_SECONDS)
         await self._messaging.drained(1.0)
+        await watches.get().stop()
         bus = buses.peek()
         if bus is not None:
             await bus.drained()

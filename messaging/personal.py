@@ -92,7 +92,8 @@ class DraftView(msgspec.Struct, frozen=True, rename="camel"):
     changed_at: datetime
 
 
-class DraftList(msgspec.Struct, frozen=True, rename="camel"):
-    """All drafts of the user, the latest changed first."""
+class DraftList(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+    """The drafts of the user, the latest changed first; with `next` there are more, at `?cursor=<next>`."""
 
     drafts: list[DraftView]
+    next: UUID | None = None

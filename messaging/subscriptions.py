@@ -20,14 +20,14 @@ from messaging.fanout import trace
 from messaging.fanout.hub import Feed, hub
 from messaging.fanout.news import ConversationPush, EncodedEntry
 from messaging.phoenix import JoinState, TopicJoin, binary_push_head, push_tail
-from messaging.store.entries import Position, list_entries_after
+from messaging.store.entries import Position, get_log_page
 from whispr.kernel import database, telemetry
 from whispr.kernel.errors import WhisprError
 from whispr.kernel.limits import LIMITS
 from whispr.kernel.loops import PerLoop
 
 if TYPE_CHECKING:
-    from messaging.consumer import Socket
+    from messaging.connection import Socket
 
 log = logging.getLogger(__name__)
 
@@ -131,6 +131,15 @@ class Subscription:
         if entry.seq in self.own:
             self.own.discard(entry.seq)
             return
+        unanswered = self.catch_up.socket.unanswered
+        if (
+            unanswered
+            and entry.message_id is not None
+            and (passed_over := unanswered.get(entry.message_id)) is not None
+        ):
+            # Committed and read back before its outcome was here: the reply tells it, or `rewind` comes back to it.
+            passed_over.append((self, entry.seq))
+            return
         if entry.withheld_by is not None and entry.withheld_by != self.catch_up.socket.actor.user_id:
             entry = entry.blank()
         size = self.catch_up.push(entry)
@@ -175,6 +184,13 @@ class Subscription:
         if seq >= self.next_seq:
             self.own.add(seq)
 
+    def rewind(self, seq: int) -> None:
+        """Entry `seq` was passed over and the client not told of it: begin there again, from the log."""
+        if self.catch_up.by_conversation.get(self.conversation_id) is self and seq < self.next_seq:
+            self.next_seq = seq
+            self.is_live = False
+            self.catch_up.wake(self)
+
     def on_push(self, push: ConversationPush) -> None:
         """A passing event goes to live subscriptions only: who is behind will not miss a typing sign."""
         if self.is_live and push.by != self.catch_up.socket.actor.user_id:
@@ -182,6 +198,7 @@ class Subscription:
 
     def end(self) -> None:
         """The user's span is over and all of it is pushed."""
+        self.catch_up.ended[self.conversation_id] = self.next_seq - 1
         self.close()
         if self.catch_up.on_ended is not None:
             self.catch_up.on_ended()
@@ -215,6 +232,7 @@ class CatchUp:
         "_page_size",
         "_task",
         "by_conversation",
+        "ended",
         "join",
         "on_ended",
         "pushed",
@@ -226,6 +244,7 @@ class CatchUp:
         self.join = join
         self.on_ended = on_ended  # called when a subscription ended because its user is no longer a member
         self.by_conversation: dict[UUID, Subscription] = {}
+        self.ended: dict[UUID, int] = {}  # of conversations that the user was removed from: the last seq pushed
         self.pushed = 0  # entries pushed so far, for sync_complete
         self._behind: dict[Subscription, None] = {}
         self._binary_head = b""
@@ -347,12 +366,14 @@ class CatchUp:
         positions = [Position(one.conversation_id, one.next_seq - 1) for one in reading]
         read_at, limit = asyncio.get_running_loop().time(), self._page_size
         async with _reads.get():
-            entries = await database.run(list_entries_after, self.socket.actor.user_id, positions, limit)
+            user_id = self.socket.actor.user_id
+            page = await database.run(get_log_page, user_id, positions, limit, LIMITS.window_bytes)
+        entries = page.entries
         if entries:
             average = sum(len(entry.content) for entry in entries) // len(entries) + 1
             self._page_size = max(PAGE_LEAST, min(LIMITS.window_entries, LIMITS.window_bytes // average))
         last = entries[-1].conversation_id if entries else None
-        return Page(reading, heads, deque(entries), len(entries) < limit, read_at, last)
+        return Page(reading, heads, deque(entries), page.cut is None, read_at, last)
 
     @staticmethod
     def _push_read(subscription: Subscription, entry: Entry) -> None:

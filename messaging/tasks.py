@@ -8,12 +8,15 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from celery import shared_task
-from celery.signals import worker_process_shutdown, worker_shutdown
+from celery.signals import worker_process_shutdown, worker_ready, worker_shutdown
 
 from delivery.services import trace
+from integrations.circuits import watches
 from messaging.fanout.bus import buses
-from messaging.services import devices, expiry, media, scheduled, send_keys
+from messaging.services import devices, expiry, media, scheduled, send, send_keys
+from messaging.services.service_state import announcers
 from whispr.kernel import task_loop
+from whispr.kernel.failpoints import hit
 
 T = TypeVar("T")
 # Longer than any service works at one go (30 s), within CELERY_TASK_SOFT_TIME_LIMIT, which worker threads do not have.
@@ -27,11 +30,24 @@ def run_service(service: Callable[[], Awaitable[T]]) -> T:
 
 async def _drained(service: Callable[[], Awaitable[T]]) -> T:
     try:
-        return await service()
+        announcers.get()
+        hit(f"task.{service.__name__}.before_claim")
+        result = await service()
+        hit(f"task.{service.__name__}.after_effect")
+        return result
     finally:
         bus = buses.peek()
         if bus is not None:
             await bus.drained()
+
+
+@worker_ready.connect(weak=False)
+def _watch_circuits(**_: object) -> None:
+    task_loop.run(_start_watch(), 5.0)
+
+
+async def _start_watch() -> None:
+    watches.get().start()
 
 
 @worker_shutdown.connect(weak=False)
@@ -80,6 +96,12 @@ def settle_media_links() -> int:
 def sweep_media() -> int:
     """Remove the media of the built-in store that were never sent; how many."""
     return run_service(media.media_sweep)
+
+
+@shared_task(name="messaging.tasks.recover_pending")
+def recover_pending() -> int:
+    """Append the sends that waited in Redis for the database; how many were decided."""
+    return run_service(send.pending_recover)
 
 
 @shared_task(name="messaging.tasks.expire_devices")

@@ -21,6 +21,7 @@ class Blocks(ApiView):
         "blockList",
         "Whom the caller blocked",
         {200: BlockList},
+        errors=(404,),
         query=[limit_parameter(), id_parameter("cursor", "`next` of the page before.")],
         tag=TAG,
     )
@@ -34,7 +35,7 @@ class Blocks(ApiView):
 class Block(ApiView):
     """`blocks/{userId}`."""
 
-    @operation("blockSet", "Block a user", {204: None}, errors=(400,), tag=TAG)
+    @operation("blockSet", "Block a user", {204: None}, errors=(400, 404), tag=TAG)
     def put(self, request: Request, user_id: UUID) -> Response:
         """What the user sends from now on in the direct conversation with the caller reaches the caller no more.
 
@@ -43,7 +44,7 @@ class Block(ApiView):
         call(service.block_set, actor_of(request), user_id)
         return answer(None, HTTPStatus.NO_CONTENT)
 
-    @operation("blockRemove", "End a block", {204: None}, tag=TAG)
+    @operation("blockRemove", "End a block", {204: None}, errors=(404,), tag=TAG)
     def delete(self, request: Request, user_id: UUID) -> Response:
         """What was sent meanwhile stays withheld; 204 as well where there was no block."""
         call(service.block_remove, actor_of(request), user_id)

@@ -6,7 +6,7 @@ import msgspec
 from django.http import HttpResponse
 from drf_spectacular.generators import SchemaGenerator
 from drf_spectacular.utils import extend_schema
-from drf_spectacular.views import SpectacularSwaggerView
+from drf_spectacular.views import SpectacularSwaggerSplitView
 from rest_framework.permissions import AllowAny
 from rest_framework.renderers import TemplateHTMLRenderer
 from rest_framework.request import Request
@@ -35,8 +35,8 @@ class Schema(ApiView):
 
 
 @extend_schema(exclude=True)
-class Docs(SpectacularSwaggerView):
-    """`docs`: Swagger UI from our own static files."""
+class Docs(SpectacularSwaggerSplitView):
+    """`docs`: Swagger UI from our own static files; the script that begins it has an address, so none is inline."""
 
     authentication_classes = []
     permission_classes = [AllowAny]

@@ -62,9 +62,16 @@ class Settings(ApiView):
         """The same for all devices of the user."""
         return answer(call(service.user_settings_get, actor_of(request)))
 
-    @operation("settingsUpdate", "Change settings", {200: UserSettingsView}, body=UpdateSettings, tag="settings")
+    @operation(
+        "settingsUpdate",
+        "Change settings",
+        {200: UserSettingsView},
+        body=UpdateSettings,
+        errors=(404,),
+        tag="settings",
+    )
     def patch(self, request: Request) -> Response:
-        """What is absent stays as it is."""
+        """What is absent stays as it is; 404 for choices about a conversation that the caller is not in."""
         return answer(call(service.user_settings_update, actor_of(request), body_of(request, UpdateSettings)))
 
 

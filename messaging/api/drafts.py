@@ -6,8 +6,8 @@ from uuid import UUID
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from messaging.api.base import ApiView, actor_of, answer, body_of, call, seq_of
-from messaging.api.openapi import operation, seq_parameter
+from messaging.api.base import ApiView, actor_of, answer, body_of, call, id_of, seq_of
+from messaging.api.openapi import id_parameter, operation, seq_parameter
 from messaging.personal import CreateDraft, DraftList, DraftView, SaveDraft
 from messaging.services import drafts as service
 
@@ -17,10 +17,16 @@ TAG = "drafts"
 class Drafts(ApiView):
     """`messages/drafts`."""
 
-    @operation("draftList", "The caller's drafts", {200: DraftList}, tag=TAG)
+    @operation(
+        "draftList",
+        "The caller's drafts",
+        {200: DraftList},
+        query=[id_parameter("cursor", "`next` of the page before.")],
+        tag=TAG,
+    )
     def get(self, request: Request) -> Response:
-        """All of them, the latest changed first."""
-        return answer(call(service.list_drafts, actor_of(request)))
+        """The latest changed first. With more than a page takes in bytes, `next` is where the next page goes on."""
+        return answer(call(service.list_drafts, actor_of(request), id_of(request, "cursor")))
 
     @operation(
         "draftCreate",

@@ -4,7 +4,7 @@ The bus is only the doorbell (at most once): a socket that missed something find
 reads the log. Nothing here can fail a send that is committed.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 from uuid import UUID
 
@@ -16,6 +16,7 @@ from messaging.fanout.hub import hub
 from messaging.fanout.news import ConversationPush, EncodedEntry, News, PresenceChange, UserChange, UserPush
 
 __all__ = [
+    "on_published",
     "publish_conversation_push",
     "publish_entries",
     "publish_presence_change",
@@ -24,10 +25,17 @@ __all__ = [
 ]
 
 
+# Who else hears of the entries that this process committed, with their encoded forms.
+on_published: list[Callable[[Sequence[Entry], Sequence[EncodedEntry]], None]] = []
+
+
 def publish_entries(entries: Sequence[Entry]) -> None:
     """Pass committed entries on, encoded once: to the subscribed sockets here, and in one message to the other
     processes."""
-    _publish([EncodedEntry.of(entry) for entry in entries])
+    encoded = [EncodedEntry.of(entry) for entry in entries]
+    _publish(encoded)
+    for listener in on_published:
+        listener(entries, encoded)
 
 
 def publish_user_push(
@@ -45,9 +53,10 @@ def publish_conversation_push(conversation_id: UUID, event: str, payload: bytes,
     _publish([ConversationPush(conversation_id, event, payload, by)])
 
 
-def publish_user_event(
-    user_id: UUID, kind: Literal["revoked", "settings", "device_key", "opened", "blocks"], payload: dict[str, Any]
-) -> None:
+UserEvent = Literal["revoked", "settings", "device_key", "opened", "blocks", "permissions", "service"]
+
+
+def publish_user_event(user_id: UUID, kind: UserEvent, payload: dict[str, Any]) -> None:
     """Tell every process that something of a user changed: a device was revoked, settings or a device's key changed."""
     _publish([UserChange(user_id, kind, msgspec.json.encode(payload))])
 

@@ -12,6 +12,7 @@ from typing import Protocol
 from uuid import UUID
 
 from messaging.fanout.news import ConversationPush, EncodedEntry, News, PresenceChange, UserChange, UserPush
+from messaging.fanout.receipts import ReceiptOrder
 from messaging.store.entries import list_entries_between
 from whispr.kernel import database, telemetry
 from whispr.kernel.errors import WhisprError
@@ -139,6 +140,7 @@ class Hub:
         self.feeds: dict[UUID, Feed] = {}
         self.listeners: defaultdict[UUID, set[Listener]] = defaultdict(set)
         self.watchers: list[Callable[[News], None]] = []
+        self._receipts = ReceiptOrder()
         self._tasks: set[asyncio.Task[None]] = set()
 
     def follow(self, conversation_id: UUID, follower: Follower) -> Feed:
@@ -178,7 +180,10 @@ class Hub:
                 case EncodedEntry():
                     self._take_entry(one)
                 case UserPush():
-                    for listener in tuple(self.listeners.get(one.user_id, ())):
+                    listeners = tuple(self.listeners.get(one.user_id, ()))
+                    if listeners and self._receipts.is_late(one):
+                        continue
+                    for listener in listeners:
                         listener.on_user_push(one)
                 case ConversationPush():
                     feed = self.feeds.get(one.conversation_id)
@@ -195,6 +200,9 @@ class Hub:
                         watcher(one)
 
     def _take_entry(self, entry: EncodedEntry) -> None:
+        if entry.type == "system":
+            for watcher in tuple(self.watchers):
+                watcher(entry)
         if entry.type == "system" and self.listeners:
             # Before the entry itself goes out, so that whoever is added by it gets it live.
             metadata = entry.metadata()

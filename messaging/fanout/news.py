@@ -22,6 +22,7 @@ class EncodedEntry:
         "_tail_v2",
         "conversation_id",
         "is_blank",
+        "message_id",
         "payload",
         "seq",
         "type",
@@ -37,6 +38,7 @@ class EncodedEntry:
         self.payload = payload  # the JSON of `new_message`
         self.withheld_by = withheld_by  # the sender, where nobody else may see it
         self.is_blank = False  # stands for a withheld entry
+        self.message_id: UUID | None = None  # where this process read or wrote the entry itself
         self._blank: EncodedEntry | None = None
         self._tail_v1: str | None = None
         self._tail_v2: str | None = None
@@ -48,6 +50,7 @@ class EncodedEntry:
         withheld_by = entry.sender_id if isinstance(entry, WithheldEntry) else None
         encoded = cls(entry.conversation_id, entry.seq, entry.type, msgspec.json.encode(entry), withheld_by)
         encoded.is_blank = isinstance(entry, BlankEntry)
+        encoded.message_id = entry.message_id
         return encoded
 
     def blank(self) -> "EncodedEntry":

@@ -23,7 +23,7 @@ from whispr.kernel import database, telemetry
 from whispr.kernel.errors import WhisprError
 from whispr.kernel.loops import PerLoop
 
-Step = Literal["committed", "published", "pushed", "retried"]
+Step = Literal["committed", "published", "pushed", "retried", "notified", "degraded"]
 log = logging.getLogger(__name__)
 FLUSH_SECONDS = 1.0
 WAITING_MAX = 10_000  # steps of one second: 2 MB
@@ -69,10 +69,12 @@ class _Recorder:
 _recorders: PerLoop[_Recorder] = PerLoop(_Recorder)
 
 
-def record(message_id: UUID, step: Step) -> None:
-    """Note a step of a message, if it is one whose steps are kept; on the event loop."""
-    if every == 1 or message_id.bytes[15] == 0:
-        _recorders.get().add(TraceRow(message_id, step, datetime.now(UTC), PROCESS, None))
+def record(message_id: UUID, step: Step, at_ms: int | None = None) -> None:
+    """Note a step of a message, if it is one whose steps are kept; on the event loop. `at_ms` is the Unix time of a
+    step that was earlier."""
+    if every == 1 or (every and message_id.bytes[15] == 0):
+        at = datetime.now(UTC) if at_ms is None else datetime.fromtimestamp(at_ms / 1000, UTC)
+        _recorders.get().add(TraceRow(message_id, step, at, PROCESS, None))
 
 
 def record_entry(payload: bytes, step: Step, device_id: UUID | None = None) -> None:

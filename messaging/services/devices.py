@@ -10,6 +10,7 @@ from uuid import UUID
 import msgspec
 from nacl import bindings, exceptions
 
+from delivery.store.push_preferences import push_choices_set
 from messaging.devices import (
     ConversationDevices,
     DeviceChange,
@@ -22,9 +23,10 @@ from messaging.devices import (
 )
 from messaging.events import Actor
 from messaging.requests import decode_base64
+from messaging.services.push_choices import choices_of
 from messaging.store import devices as store
 from whispr.kernel import database
-from whispr.kernel.errors import BadRequest, Forbidden, NotFound, Unauthenticated
+from whispr.kernel.errors import BadRequest, DatabaseAway, DatabaseReadOnly, Forbidden, NotFound, Unauthenticated
 from whispr.kernel.limits import LIMITS
 
 log = logging.getLogger(__name__)
@@ -32,6 +34,8 @@ log = logging.getLogger(__name__)
 KEY_BYTES = 32  # Ed25519 and X25519 (RFC 8032, RFC 7748)
 # How long REST may answer for a device that another process has just revoked: within the 5 s of close code 4403.
 ADMISSION_SECONDS = 4.0
+# And for how long while the database is away.
+ADMISSION_AWAY_SECONDS = 3_600.0
 ADMISSIONS_MAX = 10_000
 # Revoked devices that a list still shows, for the user to recognise what was cut off.
 REVOKED_SHOWN_MAX = 50
@@ -64,13 +68,29 @@ def device_admit(user_id: UUID, device_id: UUID) -> Actor:
 def device_admit_cached(user_id: UUID, device_id: UUID) -> Actor:
     """`device_admit()`, answered from memory for `ADMISSION_SECONDS` after the database said yes."""
     known = device_admitted(user_id, device_id)
-    return device_admit(user_id, device_id) if known is None else known
+    if known is not None:
+        return known
+    try:
+        return device_admit(user_id, device_id)
+    except DatabaseAway:
+        return _admitted_before(user_id, device_id)
 
 
 def device_admitted(user_id: UUID, device_id: UUID) -> Actor | None:
     """The actor that the database admitted within the last `ADMISSION_SECONDS`, or None."""
     known = _admitted.get((user_id, device_id))
     return known[1] if known is not None and known[0] > time.monotonic() else None
+
+
+def _admitted_before(user_id: UUID, device_id: UUID) -> Actor:
+    """Who was admitted before the database went away: to revoke a device needs the database, too.
+
+    Raises TemporaryUnavailable for anybody else.
+    """
+    known = _admitted.get((user_id, device_id))
+    if known is None or known[0] + ADMISSION_AWAY_SECONDS < time.monotonic():
+        raise database.refusal("The database is away, and this device was not seen here before.")
+    return known[1]
 
 
 def device_forget(user_id: UUID, device_id: UUID) -> None:
@@ -83,7 +103,12 @@ async def device_register_seen(user_id: UUID, device_id: UUID) -> Actor:
 
     Raises Unauthenticated for a revoked device and for one of another user, Forbidden at LIMITS.devices_per_user.
     """
-    state = await database.run(store.device_touch, user_id, device_id, LIMITS.devices_per_user)
+    try:
+        state = await database.run(store.device_touch, user_id, device_id, LIMITS.devices_per_user)
+    except DatabaseReadOnly:  # that it was seen is not noted; a device that is known comes in
+        state = (await database.run(store.list_device_states, [device_id])).get(device_id)
+        if state is None:
+            raise
     return _admit(user_id, device_id, state)
 
 
@@ -229,13 +254,19 @@ async def user_settings_get(actor: Actor) -> UserSettingsView:
 
 
 async def user_settings_update(actor: Actor, request: UpdateSettings) -> UserSettingsView:
-    """`PATCH settings`: what is absent stays; the user's own devices are told (`personal_update`, kind `settings`)."""
-    if request.read_receipts is None and request.share_last_seen is None:
+    """`PATCH settings`: what is absent stays; the user's own devices are told (`personal_update`, kind `settings`).
+
+    Raises NotFound for choices about a conversation that the user is not in, BadRequest over the number of them.
+    """
+    if request.read_receipts is None and request.share_last_seen is None and request.notifications is None:
         return await user_settings_get(actor)
+    rechosen = request.notifications is not None and await database.run(
+        push_choices_set, actor.user_id, choices_of(request.notifications), LIMITS.push_conversations
+    )
     after, changed = await database.run(
         store.user_settings_update, actor.user_id, request.read_receipts, request.share_last_seen
     )
-    if changed:
+    if changed or rechosen:
         publish_user_event(actor.user_id, "settings", msgspec.to_builtins(after))
     return after
 

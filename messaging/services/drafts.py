@@ -38,9 +38,11 @@ async def get_draft(actor: Actor, conversation_id: UUID) -> DraftView:
     return await database.run(store.get_draft, actor.user_id, conversation_id)
 
 
-async def list_drafts(actor: Actor) -> DraftList:
-    """All drafts of the actor, the latest changed first."""
-    return DraftList(await database.run(store.list_drafts, actor.user_id))
+async def list_drafts(actor: Actor, after: UUID | None = None) -> DraftList:
+    """Drafts of the actor, the latest changed first: all, or as many as `LIMITS.page_bytes` take; `after` is the `next`
+    of the page before."""
+    page, more = await database.run(store.list_drafts, actor.user_id, LIMITS.page_bytes, after)
+    return DraftList(page, page[-1].conversation_id if more else None)
 
 
 def publish_draft(actor: Actor, conversation_id: UUID, revision: int, content: bytes | None) -> None:

@@ -6,6 +6,7 @@ import msgspec
 
 from messaging.events import Actor, SendOutcome
 from messaging.requests import UNNAMED, EditMessage, SendMessage
+from messaging.services.permissions import access_permission
 from messaging.services.send import access_quota, access_send, message_submit, outcome_of
 from messaging.store.entries import get_place
 from messaging.store.log import Appended
@@ -40,6 +41,7 @@ async def edit_submit(
     quota = access_quota(actor, "edit")
     if quota is not None:
         await quota
+    entry = await access_permission(entry)
     return message_submit(msgspec.structs.replace(entry, base_id=request.base_id))
 
 

@@ -5,14 +5,15 @@ The bytes are the client's ciphertext: nobody here can say what they are.
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
-from typing import BinaryIO
+from typing import BinaryIO, Literal
 from uuid import UUID
 
 import msgspec
 from django.conf import settings
 
+from delivery.services.dead_letters import dead_letter_kind, failure_of
 from integrations import BlobStore, MediaService, blob_store, media_service
 from integrations.local.blobs import Incoming, pieces_of
 from messaging.events import Actor, MediaMetadata
@@ -20,9 +21,11 @@ from messaging.store import media as store
 from messaging.store.log import NewEntry
 from whispr.kernel import database
 from whispr.kernel.errors import BadRequest, InvalidMedia, NotFound, Overloaded, WhisprError
+from whispr.kernel.failpoints import hit
 from whispr.kernel.ids import new_id
 from whispr.kernel.limits import LIMITS
 from whispr.kernel.loops import PerLoop
+from whispr.kernel.stopping import is_stopping
 
 log = logging.getLogger(__name__)
 
@@ -46,8 +49,18 @@ def get_media_service() -> MediaService:
     return media_service(settings.WHISPR_MEDIA_DIR)
 
 
+def _access_store() -> None:
+    """Raises NotFound where a media service has the media: what its clients ask of it is its own matter."""
+    if settings.WHISPR_MEDIA_SERVICE:
+        raise NotFound()
+
+
 def upload_begin() -> Incoming:
-    """Begin to take in a medium; the caller ends it with `media_store` or with its `abort()`."""
+    """Begin to take in a medium; the caller ends it with `media_store` or with its `abort()`.
+
+    Raises NotFound where a media service is set.
+    """
+    _access_store()
     return get_blobs().receive(new_id(), LIMITS.media_bytes)
 
 
@@ -80,8 +93,10 @@ _downloads: PerLoop[_Downloads] = PerLoop(_Downloads)
 async def get_media(actor: Actor, media_id: UUID) -> tuple[MediaMetadata, AsyncIterator[bytes]]:
     """A medium that the actor may fetch, and its bytes, piece by piece (docs/protocol.md §7 `media/{id}`).
 
-    Raises NotFound, Overloaded. The bytes end after `LIMITS.media_transfer_seconds`, complete or not.
+    Raises NotFound, also where a media service is set; Overloaded. The bytes end after
+    `LIMITS.media_transfer_seconds`, complete or not.
     """
+    _access_store()
     found = await database.run(store.get_media, actor.user_id, media_id)
     if found is None:
         raise NotFound()
@@ -134,25 +149,45 @@ async def media_links_settle() -> int:
     settled = 0
     while loop.time() < deadline:
         links = await database.run(store.media_links_claim, LINKS_AT_ONCE)
-        settled += sum(await asyncio.gather(*map(_settle, links)))
-        if len(links) < LINKS_AT_ONCE:
+        hit("media_links.after_claim")
+        taken = await asyncio.gather(*map(_settle, links))
+        settled += taken.count("settled")
+        if len(links) < LINKS_AT_ONCE or "away" in taken or is_stopping():
             break
     return settled
 
 
-async def _settle(link: store.ClaimedLink) -> bool:
+async def _settle(link: store.ClaimedLink) -> Literal["settled", "away", "refused"]:
     service = get_media_service()
     try:
         if link.removed:
             await service.unlink_media(link.media_id, link.message_id)
         else:
             await service.link_media_to_message(link.media_id, link.message_id, link.conversation_id)
-    except WhisprError as error:
-        seconds = await database.run(store.media_link_retry, link)
-        log.info("The link of message %s waits %.0f s: %s", link.message_id, seconds, error.code)
-        return False
+    except Exception as error:  # a refusal, or a fault that is this link's alone
+        return await _put_off(link, error)
+    hit("media_links.after_effect")
     await database.run(store.media_link_settle, link)
-    return True
+    return "settled"
+
+
+async def _put_off(link: store.ClaimedLink, error: Exception) -> Literal["away", "refused"]:
+    code, detail = failure_of(error)
+    away = isinstance(error, WhisprError) and error.status >= 500
+    if not away and link.attempts >= LIMITS.tries_max:
+        await database.run(store.media_link_give_up, link, code, detail)
+        log.error("The link of message %s is a dead letter: %s %s", link.message_id, code, detail)
+    else:
+        seconds = await database.run(store.media_link_retry, link, away=away)
+        log.info("The link of message %s waits %.0f s: %s %s", link.message_id, seconds, code, detail)
+    return "away" if away else "refused"
+
+
+async def _requeue(keys: Sequence[str]) -> list[str]:
+    return [str(id_) for id_ in await database.run(store.media_links_requeue, [int(key) for key in keys])]
+
+
+dead_letter_kind(store.MEDIA_LINK, requeue=_requeue)
 
 
 class _Settler:

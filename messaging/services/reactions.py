@@ -7,6 +7,7 @@ from uuid import UUID
 from messaging.emoji import check_emoji
 from messaging.events import Actor, ReactionView, SendOutcome
 from messaging.requests import React, SendMessage
+from messaging.services.permissions import access_permission
 from messaging.services.send import access_quota, access_send, message_submit, outcome_of
 from messaging.store.entries import get_place, list_reactions
 from messaging.store.log import Appended
@@ -42,7 +43,7 @@ async def reaction_submit(actor: Actor, request: React, origin: object | None = 
     quota = access_quota(actor, "reaction")
     if quota is not None:
         await quota
-    return message_submit(entry)
+    return message_submit(await access_permission(entry))
 
 
 async def message_react(actor: Actor, request: React) -> SendOutcome:

@@ -13,26 +13,39 @@ from uuid import UUID
 
 import msgspec
 
+from delivery.services.dead_letters import dead_letter_kind
 from messaging.events import Actor
 from messaging.fanout import publish_entries, publish_user_push, trace
 from messaging.personal import ScheduledList, ScheduledView, ScheduleMessage, UpdateScheduled
 from messaging.requests import SendMessage
 from messaging.services.drafts import publish_draft
 from messaging.services.media import access_media, get_media_service, media_links_soon
+from messaging.services.permissions import access_permission
 from messaging.services.send import access_quota, access_send
 from messaging.store import scheduled as store
+from messaging.store import scheduled_firing as firing
 from messaging.store.log import NewEntry
-from messaging.store.scheduled import Claim, Fired, Verdict, revoked_verdict, verdict_of
+from messaging.store.scheduled_firing import (
+    Claim,
+    Fired,
+    Verdict,
+    rekeyed_verdict,
+    revoked_verdict,
+    unreadable_verdict,
+    verdict_of,
+)
 from whispr.kernel import database, telemetry
 from whispr.kernel.errors import BadRequest, ClientRandomReused, InvalidMedia
+from whispr.kernel.failpoints import hit
 from whispr.kernel.ids import new_id
 from whispr.kernel.limits import LIMITS
+from whispr.kernel.stopping import is_stopping
 
 log = logging.getLogger(__name__)
 # Rows claimed and sent in one transaction: its conversations stay locked for some 20 ms.
 CLAIM_BATCH = 64
 # A worker that died holds its rows for so long, then another takes them over. A batch takes a fraction of a second.
-LEASE_SECONDS = 30.0
+LEASE_SECONDS = 20.0
 WORK_SECONDS = 30.0
 PURGE_BATCH = 1_000
 
@@ -99,9 +112,10 @@ async def get_scheduled(actor: Actor, scheduled_id: UUID) -> ScheduledView:
 
 
 async def list_scheduled(actor: Actor, limit: int, after: UUID | None = None) -> ScheduledList:
-    """The actor's messages that wait, are to be encrypted again or failed; the earliest time first."""
-    page = await database.run(store.list_scheduled, actor.user_id, limit + 1, after)
-    return ScheduledList(page[:limit], page[limit - 1].id if len(page) > limit else None)
+    """The actor's messages that wait, are to be encrypted again or failed; the earliest time first. A page ends early
+    at `LIMITS.page_bytes`."""
+    page, more = await database.run(store.list_scheduled, actor.user_id, limit, after, LIMITS.page_bytes)
+    return ScheduledList(page, page[-1].id if more else None)
 
 
 def _send_of(request: ScheduleMessage) -> SendMessage:
@@ -143,11 +157,13 @@ async def scheduled_send_due() -> int:
     """Send what is due, for at most 30 seconds; how many rows were decided. Any number of these may run at once."""
     ends = asyncio.get_running_loop().time() + WORK_SECONDS
     decided = 0
-    while asyncio.get_running_loop().time() < ends:
-        claims = await database.run(store.scheduled_claim, CLAIM_BATCH, LEASE_SECONDS)
+    while asyncio.get_running_loop().time() < ends and not is_stopping():
+        claims = await database.run(firing.scheduled_claim, CLAIM_BATCH, LEASE_SECONDS)
         if not claims:
             break
+        hit("scheduled.after_claim")
         await claims_fire(claims)
+        hit("scheduled.after_effect")
         decided += len(claims)
     return decided
 
@@ -160,8 +176,14 @@ async def claims_fire(claims: Sequence[Claim]) -> None:
         if claim.actor is None:
             verdicts.append(revoked_verdict(claim))
             continue
+        if claim.request is None:
+            verdicts.append(unreadable_verdict(claim))
+            continue
+        if claim.rekeyed:
+            verdicts.append(rekeyed_verdict(claim))
+            continue
         try:
-            entry = await access_media(access_send(claim.actor, claim.request))
+            entry = await access_media(await access_permission(access_send(claim.actor, claim.request)))
         except Exception as error:  # a coded refusal, or a fault that is this message's alone
             verdicts.append(_verdict(claim, error))
             continue
@@ -169,7 +191,7 @@ async def claims_fire(claims: Sequence[Claim]) -> None:
         shots.append((claim, msgspec.structs.replace(entry, members_version=version, draft_before=None)))
     verdicts += await _fire(shots, patient=False)
     if verdicts:
-        _publish(await database.run(store.scheduled_settle, verdicts))
+        _publish(await database.run(firing.scheduled_settle, verdicts))
 
 
 async def _fire(shots: Sequence[tuple[Claim, NewEntry]], *, patient: bool) -> list[Verdict]:
@@ -177,7 +199,7 @@ async def _fire(shots: Sequence[tuple[Claim, NewEntry]], *, patient: bool) -> li
     if not shots:
         return []
     try:
-        fired = await database.run(store.scheduled_fire, shots, patient)
+        fired = await database.run(firing.scheduled_fire, shots, patient)
     except Exception as error:
         if len(shots) == 1:
             return [_verdict(shots[0][0], error)]
@@ -223,11 +245,18 @@ def _push(user_id: UUID, conversation_id: UUID, body: dict[str, Any]) -> None:
     publish_user_push(user_id, "personal_update", msgspec.json.encode(body), conversation_id=conversation_id)
 
 
+async def _requeue(keys: Sequence[str]) -> list[str]:
+    return [str(id_) for id_ in await database.run(firing.scheduled_requeue, [UUID(key) for key in keys])]
+
+
+dead_letter_kind(firing.SCHEDULED, requeue=_requeue)
+
+
 async def scheduled_purge() -> int:
     """Delete the rows that were sent or failed longer ago than `LIMITS.dedup_retention`; how many."""
     purged = 0
     while True:
-        deleted = await database.run(store.scheduled_purge, LIMITS.dedup_retention, PURGE_BATCH)
+        deleted = await database.run(firing.scheduled_purge, LIMITS.dedup_retention, PURGE_BATCH)
         purged += deleted
         if deleted < PURGE_BATCH:
             return purged

@@ -6,34 +6,40 @@ and the target is live is decided under the conversation's lock, by the log.
 """
 
 import asyncio
-import hashlib
-import struct
 from collections.abc import Awaitable, Sequence
 from datetime import UTC, datetime
 from functools import cache
 from uuid import UUID
 
-import msgspec
 from django.conf import settings
 from django.core.signals import setting_changed
 from django.dispatch import receiver
 
+from delivery.services.push_bell import pushes_soon
 from messaging.emoji import check_emoji
 from messaging.events import Actor, EntryType, SendOutcome
 from messaging.fanout import publish_entries, trace
+from messaging.fingerprints import send_fingerprint
 from messaging.requests import UNNAMED, SendMessage, decode_base64, encode_metadata
 from messaging.services.drafts import publish_draft
 from messaging.services.media import access_media, media_links_soon
+from messaging.services.permissions import access_permission
+from messaging.services.recovery import Detour
+from messaging.services.recovery_drain import pending_drain
+from messaging.services.toggles import Toggles
 from messaging.services.typing import typing_end
 from messaging.signatures import envelope, verify
 from messaging.store.log import Appended, NewEntry, entries_append
 from trust.services.quota import quota_take
 from whispr.kernel import database, telemetry
-from whispr.kernel.batch import Busy, GroupCommit
-from whispr.kernel.errors import BadRequest, Forbidden, InvalidSignature, Timeout, TooLarge, WhisprError
+from whispr.kernel.batch import Busy, GroupCommit, Waiting
+from whispr.kernel.errors import BadRequest, DatabaseAway, Forbidden, InvalidSignature, Timeout, TooLarge, WhisprError
+from whispr.kernel.failpoints import hit
 from whispr.kernel.ids import new_id
 from whispr.kernel.limits import LIMITS
 from whispr.kernel.loops import PerLoop
+from whispr.kernel.overload import access_load, queues
+from whispr.kernel.redis import RedisAway
 
 DRAFTED = ("text", "media", "ephemeral")  # what people write: an edit or a reaction never was the draft
 
@@ -42,10 +48,12 @@ def _flush(items: Sequence[NewEntry], patient: bool) -> list[Appended | Exceptio
     return database.call_keeping(entries_append, items, patient)
 
 
+RECOVER_SECONDS = 30.0  # of one run of the task, which comes again
 _WRITTEN = ("text", "media", "ephemeral")  # what somebody was typing
 
 
 def _publish(appended: Sequence[Appended]) -> None:
+    hit("send.before_reply")
     fresh = [one for one in appended if one.entry is not None]
     for one in fresh:
         sent = getattr(one.origin, "on_sent", None)
@@ -55,6 +63,9 @@ def _publish(appended: Sequence[Appended]) -> None:
         for one in appended:
             trace.record(one.outcome.message_id, "retried" if one.entry is None else "committed")
     publish_entries([one.entry for one in fresh if one.entry is not None])
+    hit("send.after_publish")
+    if fresh:
+        pushes_soon()
     if any(one.entry is not None and one.entry.media_id is not None for one in fresh):
         media_links_soon()
     for one in fresh:
@@ -67,11 +78,51 @@ def _publish(appended: Sequence[Appended]) -> None:
     telemetry.sends.labels("duplicate").inc(len(appended) - len(fresh))
 
 
+async def entries_commit(entries: Sequence[NewEntry]) -> list[Appended | Exception | Busy]:
+    """Append entries in their order, apart from the group commits, and publish them; an outcome each.
+
+    Raises what the database raises when it is away; then what was not appended yet is not.
+    """
+    try:
+        outcomes = await database.run(entries_append, entries, False)
+    except WhisprError:
+        raise
+    except Exception as error:
+        if len(entries) == 1:
+            return [error]
+        return [outcome for entry in entries for outcome in await entries_commit([entry])]
+    _publish([outcome for outcome in outcomes if isinstance(outcome, Appended)])
+    return outcomes
+
+
+def _fullness() -> float:
+    commits = _commits.peek()
+    return 0.0 if commits is None else commits.waiting / LIMITS.commit_waiting_max
+
+
+queues.append(_fullness)
+
+
+async def pending_recover() -> int:
+    """Append the sends that waited for the database; how many were decided (docs/protocol.md "Pending sends")."""
+    try:
+        return await pending_drain(entries_commit, RECOVER_SECONDS)
+    except (RedisAway, DatabaseAway):
+        return 0  # what waits is there at the next run
+
+
+def _away(waiting: Sequence[Waiting[UUID, NewEntry, Appended]]) -> None:
+    _detours.get().take_over(waiting)
+
+
+_toggles: PerLoop[Toggles] = PerLoop(lambda: Toggles(_queue))
+_detours: PerLoop[Detour] = PerLoop(lambda: Detour(_commits.get().resubmit, entries_commit))
 _commits: PerLoop[GroupCommit[UUID, NewEntry, Appended]] = PerLoop(
     lambda: GroupCommit(
         "send",
         _flush,
         on_flushed=_publish,
+        on_away=_away,
         lanes=settings.WHISPR_COMMIT_LANES,
         batch_max=LIMITS.commit_batch_max,
         waiting_max=LIMITS.commit_waiting_max,
@@ -108,7 +159,7 @@ def access_send(
         content=content,
         metadata=metadata,
         client_random=request.client_random,
-        fingerprint=_fingerprint(request, content, metadata),
+        fingerprint=_fingerprint(request, content),
         reply_to=request.reply_to,
         target=request.target,
         media_id=request.media_id,
@@ -124,18 +175,38 @@ def access_send(
 
 
 def message_submit(entry: NewEntry) -> "asyncio.Future[Appended]":
-    """Queue an entry that passed the gate; the future ends when it is committed and passed on.
+    """Queue an entry that passed the gate; the future ends when it is committed and passed on, or waits in the
+    recovery queue (`pending`).
 
-    Entries of one conversation are committed in the order of these calls. The future raises NotFound,
+    Entries of one conversation are committed in the order of these calls; a reaction that is switched on and off again
+    may wait for `LIMITS.reaction_window_ms`, but not for what comes after it. The future raises NotFound,
     ClientRandomReused, StaleMembership, InvalidTarget, TemporaryUnavailable, Timeout; for an edit also Forbidden and
     EditConflict. Raises Overloaded when the queue is full.
     """
+    toggles = _toggles.get()
+    if entry.emoji is not None:
+        future = toggles.submit(entry)
+    else:
+        if toggles:
+            toggles.release(entry.sender_id, entry.conversation_id)
+        future = _queue(entry)
+    submitted = getattr(entry.origin, "on_submitted", None)
+    if submitted is not None:
+        submitted(entry.message_id, future)
+    return future
+
+
+def _queue(entry: NewEntry) -> "asyncio.Future[Appended]":
+    detour = _detours.get()
+    if detour and entry.conversation_id in detour:
+        return detour.submit(entry)
     return _commits.get().submit(entry.conversation_id, entry)
 
 
 def access_quota(actor: Actor, type: EntryType = "text") -> Awaitable[None] | None:
     """Take one of the sender's sends a minute, or of its reactions: None, or something to wait for, which may raise
     RateLimited."""
+    access_load("changing" if type in ("edit", "reaction") else "sending")
     return quota_take(actor.user_id, "react" if type == "reaction" else "send")
 
 
@@ -143,12 +214,14 @@ async def message_send(actor: Actor, request: SendMessage) -> SendOutcome:
     """Send a message (specification §2.1, §2.2; docs/protocol.md §2 `send_message`): `sent` and `duplicate` are
     durable.
 
-    Raises what `access_send`, `access_quota` and `message_submit` say, and Timeout when there is no outcome in time.
+    Raises what `access_send`, `access_quota`, `access_permission` and `message_submit` say, and Timeout when there is
+    no outcome in time.
     """
     entry = access_send(actor, request)
     quota = access_quota(actor, entry.type)
     if quota is not None:
         await quota
+    entry = await access_permission(entry)
     if entry.media_id is not None:
         entry = await access_media(entry)
     return await outcome_of(message_submit(entry))
@@ -237,18 +310,16 @@ def _check_signature(actor: Actor, request: SendMessage, content: bytes) -> byte
     return signature
 
 
-def _fingerprint(request: SendMessage, content: bytes, metadata: bytes) -> bytes:
+def _fingerprint(request: SendMessage, content: bytes) -> bytes:
     """What must be equal for a second request under the same key to be the same message (docs/protocol.md §8.2)."""
-    parts = (
-        request.conversation_id.bytes,
-        request.type.encode(),
-        content,
-        msgspec.json.encode(request.metadata, order="deterministic") if request.metadata else metadata,
-        request.reply_to.bytes if request.reply_to else b"",
-        request.target.bytes if request.target else b"",
-        (request.media_id or "").encode(),
-        str(request.ttl or "").encode(),
-        request.ttl_start.encode(),
+    return send_fingerprint(
+        conversation_id=request.conversation_id,
+        type=request.type,
+        content=content,
+        metadata=request.metadata,
+        reply_to=request.reply_to,
+        target=request.target,
+        media_id=request.media_id,
+        ttl=request.ttl,
+        ttl_start=request.ttl_start,
     )
-    lengths = struct.pack(f">{len(parts)}I", *map(len, parts))
-    return hashlib.sha256(lengths + b"".join(parts)).digest()

@@ -10,12 +10,16 @@ from messaging.events import Actor, Entry, MemberReceipt
 from messaging.requests import Sync
 from messaging.store.chain import list_links
 from messaging.store.devices import device_expiry_take
-from messaging.store.entries import Position, Standing, get_epoch, list_entries_after, list_standings
+from messaging.store.entries import LogPage, Position, Standing, get_epoch, get_log_page, list_standings
 from messaging.store.locked import is_chained
 from messaging.store.members import list_receipts_of
 from messaging.store.personal import get_personal
 from whispr.kernel import database
 from whispr.kernel.limits import LIMITS
+from whispr.kernel.overload import access_load
+
+# A member's receipt as JSON: with 1,000 members, a conversation's are 90 KB.
+RECEIPT_BYTES = 90
 
 
 class Chain(msgspec.Struct, frozen=True, rename="camel"):
@@ -53,12 +57,14 @@ class SyncPage(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
 
 
 async def get_sync(actor: Actor, request: Sync) -> SyncPage:
-    """Up to `limit` (1 … 200) entries after the device's positions: `cursors`, or else what it acknowledged.
+    """Up to `limit` (1 … 200) entries after the device's positions: `cursors`, or else what it acknowledged; the page
+    ends early at `LIMITS.page_bytes` of content and receipts.
 
     A cursor beyond the head, or of another `epoch`, is answered with `resyncRequired` and from the beginning; a device
     that was away for more than `LIMITS.device_retention_days` is, once, with `resyncRequired` of the page. Ask again
     with the new positions until `complete`.
     """
+    access_load("reading")
     return await database.run(_read, actor, request)
 
 
@@ -80,13 +86,13 @@ def _read(actor: Actor, request: Sync) -> SyncPage:
         if held < (standing.last_seq if standing.left_seq is None else standing.left_seq):
             behind.append((standing, held))
     positions = [Position(standing.conversation_id, held) for standing, held in behind]
-    entries = list_entries_after(actor.user_id, positions, limit + 1) if positions else []
+    page = get_log_page(actor.user_id, positions, limit, LIMITS.page_bytes) if positions else LogPage([], None)
+    watermarks = list_receipts_of(actor.user_id, list({entry.conversation_id for entry in page.entries}))
+    entries, cut = _fitting(page, watermarks)
     pages: defaultdict[UUID, list[Entry]] = defaultdict(list)
-    for entry in entries[:limit]:
+    for entry in entries:
         pages[entry.conversation_id].append(entry)
-    cut = entries[limit].conversation_id if len(entries) > limit else None
-    watermarks = list_receipts_of(actor.user_id, list(pages))
-    links = list_links(entries[:limit]) if is_chained() else {}
+    links = list_links(entries) if is_chained() else {}
     conversations = [
         SyncedConversation(
             id=standing.conversation_id,
@@ -107,6 +113,19 @@ def _read(actor: Actor, request: Sync) -> SyncPage:
         complete=cut is None,
         resync_required="device_expired" if expired else None,
     )
+
+
+def _fitting(page: LogPage, watermarks: dict[UUID, list[MemberReceipt]]) -> tuple[list[Entry], UUID | None]:
+    """The entries that fit into a page with the receipts of their conversations, and the conversation that is cut."""
+    size, known = 0, set[UUID]()
+    for index, entry in enumerate(page.entries):
+        if size >= LIMITS.page_bytes:
+            return page.entries[:index], entry.conversation_id
+        size += len(entry.content) + len(bytes(entry.metadata))
+        if entry.conversation_id not in known:
+            known.add(entry.conversation_id)
+            size += RECEIPT_BYTES * len(watermarks.get(entry.conversation_id, ()))
+    return page.entries, page.cut
 
 
 def _chain(entries: list[Entry], links: dict[UUID, bytes]) -> Chain | None:

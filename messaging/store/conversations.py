@@ -7,9 +7,9 @@ import msgspec
 from django.db import connection, transaction
 from django.db.backends.utils import CursorWrapper
 
-from messaging.events import ConversationView, Entry
+from messaging.events import ConversationView, Entry, WithheldEntry
 from messaging.requests import encode_metadata
-from messaging.store.locked import append_system, conversation_lock
+from messaging.store.locked import LockedConversation, append_system, conversation_lock
 from messaging.store.members import (
     MANAGERS,
     SHARED_HISTORY,
@@ -28,23 +28,29 @@ from whispr.kernel.limits import LIMITS
 # of the log, and no client shows more than "999+".
 UNREAD_SCAN = 1_000
 
-# What counts as unread: messages (not edits, reactions, system entries) that others sent, that are still readable, past
+# What counts as unread: messages (not edits, reactions, system entries) that others sent, that are still readable and
+# that the user did not delete for themselves, past
 # both the read watermark and the seq at which the present membership began (what lies before was never visible, or
 # belongs to an earlier span that the user left).
 _VIEW = f"""
     SELECT c.id, c.type, c.last_seq, c.last_sent_at, u.unread, c.members_version, c.member_count, m.role, m.joined_seq,
-           m.left_seq, m.delivered_seq, m.read_seq, c.settings, c.created_at, c.created_by, c.direct_key
+           m.left_seq, m.delivered_seq, m.read_seq, coalesce(m.withheld_settings, c.settings), c.created_at,
+           c.created_by, c.direct_key
     FROM page m
     JOIN conversations c ON c.id = m.conversation_id
     CROSS JOIN LATERAL (
         SELECT count(*) AS unread FROM (
-            SELECT message_type, sender_id, is_deleted, withheld, expires_at FROM messages
+            SELECT id, message_type, sender_id, is_deleted, withheld, expires_at FROM messages
             WHERE conversation_id = m.conversation_id AND seq > greatest(m.read_seq, m.joined_seq - 1)
             ORDER BY seq DESC LIMIT {UNREAD_SCAN}
         ) e
         WHERE e.message_type IN ('text', 'media', 'ephemeral') AND e.sender_id <> m.user_id AND NOT e.is_deleted
           AND NOT e.withheld
           AND (e.expires_at IS NULL OR e.expires_at > now())
+          -- Asked of each message only where the user ever hid one: then it is a probe of an index, never a hash.
+          AND ((SELECT 1 FROM hidden_messages a WHERE a.user_id = (SELECT user_id FROM page LIMIT 1) LIMIT 1) IS NULL
+               OR (SELECT h.id FROM hidden_messages h WHERE h.user_id = m.user_id AND h.message_id = e.id LIMIT 1)
+                  IS NULL)
     ) u
     ORDER BY c.id DESC
 """
@@ -143,25 +149,55 @@ def conversation_update(
     changes.
 
     Owner and admins of a group (`sharedHistory`: the owner), either member of a direct conversation. The entry carries
-    the settings as they are then. Raises NotFound, Forbidden, and what `encode_metadata` raises over the limits.
+    the settings as they are then. Of a member whom the other one blocks nothing reaches the other: the settings are
+    kept beside the conversation's, and the entry is withheld; the answer is as ever. The next change that nobody
+    withholds replaces them. Raises NotFound, Forbidden, and what `encode_metadata` raises over the limits.
     """
     with transaction.atomic(), connection.cursor() as cursor:
         locked, role = access_locked(cursor, conversation_id, user_id)
         if locked.type == "group" and role not in MANAGERS:
             raise Forbidden("Only the owner and admins change a group's settings.")
-        before = locked.settings
+        own, withheld = _withheld(cursor, locked, user_id)
+        before = locked.settings if own is None else own
         after = {key: value for key, value in (before | change).items() if value is not None}
-        if after == before:
+        if after == before and (own is None or withheld):
             return _get_view(cursor, user_id, conversation_id), ()
         if locked.type == "group" and role != "owner" and after.get(SHARED_HISTORY) != before.get(SHARED_HISTORY):
             raise Forbidden("Only the owner decides whether new members see what was before.")
         encoded = encode_metadata(after, "settings", LIMITS.conversation_settings_bytes)
         details = {"by": str(user_id), "settings": after}
         entry = append_system(cursor, locked, by=user_id, event="conversation_updated", details=details)
+        if withheld:
+            cursor.execute("UPDATE messages SET withheld = true WHERE id = %s", [entry.message_id])
+            cursor.execute(
+                "UPDATE members SET withheld_settings = %s::jsonb WHERE conversation_id = %s AND user_id = %s",
+                [encoded.decode(), conversation_id, user_id],
+            )
+            return _get_view(cursor, user_id, conversation_id), (WithheldEntry.of(entry),)
         cursor.execute(
             "UPDATE conversations SET settings = %s::jsonb WHERE id = %s", [encoded.decode(), conversation_id]
         )
+        if locked.type == "direct":
+            cursor.execute(
+                "UPDATE members SET withheld_settings = NULL"
+                " WHERE conversation_id = %s AND withheld_settings IS NOT NULL",
+                [conversation_id],
+            )
         return _get_view(cursor, user_id, conversation_id), (entry,)
+
+
+def _withheld(cursor: CursorWrapper, locked: LockedConversation, user_id: UUID) -> tuple[dict[str, Any] | None, bool]:
+    """The settings that only the user knows of, or None; and whether what the user does now is withheld."""
+    if locked.type != "direct":
+        return None, False
+    cursor.execute(
+        "SELECT b.withheld_settings, (SELECT 1 FROM blocks x WHERE x.user_id = o.user_id AND x.blocked_id = b.user_id)"
+        " IS NOT NULL FROM members b JOIN members o ON o.conversation_id = b.conversation_id AND o.user_id <> b.user_id"
+        " WHERE b.conversation_id = %s AND b.user_id = %s FOR NO KEY UPDATE OF b",
+        [locked.id, user_id],
+    )
+    settings, withheld = cursor.fetchone()
+    return (None if settings is None else msgspec.json.decode(settings)), withheld
 
 
 def conversation_delete(user_id: UUID, conversation_id: UUID) -> tuple[Entry, ...]:

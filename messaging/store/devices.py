@@ -7,13 +7,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
+import msgspec
 from django.db import connection, transaction
 
+from delivery.store.push_preferences import Choice, get_push_choices
 from messaging.devices import (
     ConversationDevices,
     DeviceChange,
     DeviceState,
     DeviceView,
+    NotificationChoice,
+    NotificationSettings,
     PeerDevice,
     UserSettingsView,
 )
@@ -28,7 +32,9 @@ _GET = f"SELECT {_VIEW} FROM devices WHERE id = %s"
 _UPDATE = (
     "UPDATE devices SET name = coalesce(%s, name), platform = coalesce(%s, platform),"
     " push_token = coalesce(%s, push_token), public_key = coalesce(%s, public_key),"
-    " encryption_key = coalesce(%s, encryption_key)"
+    " encryption_key = coalesce(%s, encryption_key),"
+    " keys_changed_at = CASE WHEN coalesce(%s, public_key) IS DISTINCT FROM public_key"
+    " OR coalesce(%s, encryption_key) IS DISTINCT FROM encryption_key THEN clock_timestamp() ELSE keys_changed_at END"
     f" WHERE id = %s AND user_id = %s AND revoked_at IS NULL RETURNING {_VIEW}"
 )
 _LIST = (
@@ -97,6 +103,10 @@ def devices_expire(limit: int) -> int:
 def device_expiry_take(device_id: UUID) -> bool:
     """Whether the device is to begin anew because it was away for too long; true once."""
     with connection.cursor() as cursor:
+        # Asked first: a database that takes no writes can still be read.
+        cursor.execute("SELECT 1 FROM devices WHERE id = %s AND expired_at IS NOT NULL", [device_id])
+        if cursor.fetchone() is None:
+            return False
         cursor.execute(
             "UPDATE devices SET expired_at = NULL WHERE id = %s AND expired_at IS NOT NULL RETURNING true", [device_id]
         )
@@ -167,6 +177,8 @@ def device_update(user_id: UUID, device_id: UUID, change: DeviceChange) -> Devic
                 change.name,
                 change.platform,
                 change.push_token,
+                change.public_key,
+                change.encryption_key,
                 change.public_key,
                 change.encryption_key,
                 device_id,
@@ -254,7 +266,7 @@ def find_user_settings(user_id: UUID) -> UserSettingsView | None:
     with connection.cursor() as cursor:
         cursor.execute("SELECT read_receipts, share_last_seen FROM user_settings WHERE user_id = %s", [user_id])
         row = cursor.fetchone()
-    return None if row is None else UserSettingsView(*row)
+    return None if row is None else UserSettingsView(row[0], row[1], _get_notifications(user_id))
 
 
 def get_user_settings(user_id: UUID) -> UserSettingsView:
@@ -271,10 +283,12 @@ def user_settings_update(
         cursor.execute(
             "SELECT read_receipts, share_last_seen FROM user_settings WHERE user_id = %s FOR NO KEY UPDATE", [user_id]
         )
-        before = UserSettingsView(*cursor.fetchone())
+        row = cursor.fetchone()
+        before = UserSettingsView(row[0], row[1], _get_notifications(user_id))
         after = UserSettingsView(
             before.read_receipts if read_receipts is None else read_receipts,
             before.share_last_seen if share_last_seen is None else share_last_seen,
+            before.notifications,
         )
         if after != before:
             cursor.execute(
@@ -283,6 +297,16 @@ def user_settings_update(
                 [after.read_receipts, after.share_last_seen, user_id],
             )
         return after, after != before
+
+
+def _get_notifications(user_id: UUID) -> NotificationSettings | msgspec.UnsetType:
+    choices = get_push_choices(user_id)
+    if not choices:
+        return msgspec.UNSET
+    general = choices.pop(None, Choice())
+    return NotificationSettings(
+        *general, {key: NotificationChoice(*choice) for key, choice in choices.items() if key is not None}
+    )
 
 
 def _peers(rows: Iterable[Any]) -> Iterable[PeerDevice]:

@@ -104,13 +104,24 @@ def get_draft(user_id: UUID, conversation_id: UUID) -> DraftView:
     return _view(row)
 
 
-def list_drafts(user_id: UUID) -> list[DraftView]:
-    """All drafts of the user, the latest changed first: at most `LIMITS.drafts_per_user`."""
+def list_drafts(user_id: UUID, bytes_max: int, after: UUID | None = None) -> tuple[list[DraftView], bool]:
+    """Drafts of the user, the latest changed first, those that follow the one of the conversation `after`; and whether
+    there are more.
+
+    At most one more than fit into `bytes_max` of content, and `LIMITS.drafts_per_user`.
+    """
     with connection.cursor() as cursor:
         cursor.execute(
-            f"SELECT {_VIEW} FROM drafts d WHERE user_id = %s AND EXISTS (SELECT 1 FROM members m"
+            f"SELECT {_VIEW}, d.more FROM (SELECT d.*, lead(d.id) OVER (ORDER BY d.changed_at DESC, d.id DESC)"
+            " IS NOT NULL AS more, sum(octet_length(d.content)) OVER (ORDER BY d.changed_at DESC, d.id DESC"
+            " ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS before FROM drafts d"
+            " WHERE user_id = %s AND EXISTS (SELECT 1 FROM members m"
             " WHERE m.conversation_id = d.conversation_id AND m.user_id = d.user_id AND m.left_seq IS NULL)"
-            " ORDER BY changed_at DESC, id DESC LIMIT %s",
-            [user_id, LIMITS.drafts_per_user],
+            " AND (%s::uuid IS NULL OR (d.changed_at, d.id) < (SELECT a.changed_at, a.id FROM drafts a"
+            " WHERE a.user_id = d.user_id AND a.conversation_id = %s))"
+            " ORDER BY changed_at DESC, id DESC LIMIT %s) d"
+            " WHERE coalesce(d.before, 0) < %s ORDER BY changed_at DESC, id DESC",
+            [user_id, after, after, LIMITS.drafts_per_user, bytes_max],
         )
-        return [_view(row) for row in cursor.fetchall()]
+        rows = cursor.fetchall()
+        return [_view(row[:-1]) for row in rows], bool(rows) and rows[-1][-1]

@@ -91,26 +91,48 @@ class Position:
     seq: int
 
 
+@dataclass(frozen=True, slots=True)
+class LogPage:
+    """Entries, and the conversation of the first one that did not fit: what is incomplete, with all asked for after it.
+
+    None: nothing more was visible after any of the positions at that moment.
+    """
+
+    entries: list[Entry]
+    cut: UUID | None
+
+
+# What an entry weighs in a page. Nothing is read for it: the row says how long its parts are.
+_SIZE = "octet_length(m.content) + pg_column_size(m.metadata)"
+# The page ends before the row that would be one too many, or that those before it leave no room for. The rows are
+# counted and weighed before anything of them is read: their contents are fetched only of those that fit.
 _AFTER = f"""
-SELECT {_COLUMNS} FROM unnest(%b::uuid[], %b::bigint[]) WITH ORDINALITY AS p(conversation_id, seq, ord)
-JOIN members b ON b.conversation_id = p.conversation_id AND b.user_id = %b
-CROSS JOIN LATERAL (
-    SELECT * FROM messages m WHERE m.conversation_id = p.conversation_id AND m.seq > p.seq AND {_VISIBLE}
-    ORDER BY m.seq LIMIT %b
-) m {_GONE_FOR_READER}
-ORDER BY p.ord, m.seq LIMIT %b"""
+SELECT {_COLUMNS}, m.following FROM (
+    SELECT m.*, row_number() OVER page AS place, lead(m.conversation_id) OVER page AS following,
+           sum({_SIZE}) OVER (page ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS before
+    FROM (
+        SELECT m.*, p.ord, b.user_id AS reader_id
+        FROM unnest(%b::uuid[], %b::bigint[]) WITH ORDINALITY AS p(conversation_id, seq, ord)
+        JOIN members b ON b.conversation_id = p.conversation_id AND b.user_id = %b
+        CROSS JOIN LATERAL (
+            SELECT * FROM messages m WHERE m.conversation_id = p.conversation_id AND m.seq > p.seq AND {_VISIBLE}
+            ORDER BY m.seq LIMIT %b
+        ) m ORDER BY p.ord, m.seq LIMIT %b
+    ) m WINDOW page AS (ORDER BY m.ord, m.seq)
+) m CROSS JOIN LATERAL (SELECT m.reader_id AS user_id) b {_GONE_FOR_READER}
+WHERE m.place <= %b AND coalesce(m.before, 0) < %b ORDER BY m.ord, m.seq"""
 
 
-def list_entries_after(user_id: UUID, positions: Sequence[Position], limit: int) -> list[Entry]:
-    """What `user_id` may see after each position: conversations in the order given, seq ascending, `limit` in all.
+def get_log_page(user_id: UUID, positions: Sequence[Position], limit: int, bytes_max: int) -> LogPage:
+    """What `user_id` may see after each position: conversations in the order given, seq ascending.
 
-    With fewer than `limit` entries returned, nothing more was visible after any of the positions at that moment; with
-    `limit`, only the last conversation returned can be incomplete, and those after it.
+    `limit` entries in all, and at most one more than fit into `bytes_max` of content and metadata; at least one where
+    there is any.
     """
     conversations = [position.conversation_id for position in positions]
     seqs = [position.seq for position in positions]
-    rows = _fetch(_AFTER, (conversations, seqs, user_id, limit, limit))
-    return [entry_from_row(row, user_id) for row in rows]
+    rows = _fetch(_AFTER, (conversations, seqs, user_id, limit + 1, limit + 1, limit, bytes_max))
+    return LogPage([entry_from_row(row, user_id) for row in rows], rows[-1][-1] if rows else None)
 
 
 def list_entries_between(conversation_id: UUID, after: int, upto: int) -> list[Entry]:
@@ -159,7 +181,7 @@ def _views_of(rows: Sequence[Sequence[Any]], reader_id: UUID) -> list[MessageVie
         if isinstance(entry, BlankEntry):
             views.append(MessageView(**values))
             continue
-        content, metadata, signature, edited_at, *reference = row[18:]
+        content, metadata, signature, edited_at, *reference = row[18:26]
         if reference[0] is not None:
             values |= {
                 "content": bytes(content),
@@ -204,27 +226,54 @@ def get_place(user_id: UUID, message_id: UUID) -> tuple[UUID, bool] | None:
     return (rows[0][0], rows[0][1]) if rows else None
 
 
-def list_history(
-    user_id: UUID, conversation_id: UUID, before: int | None, after: int | None, limit: int
-) -> list[MessageView] | None:
-    """Up to `limit` entries that the user may see, as they are now: the oldest after `after`, or the newest before
-    `before` (or of all), always in ascending seq. What the user deleted for themselves is left out.
+# A user's id beside an emoji, and the rest of a reaction, as JSON.
+_USER_BYTES, _REACTION_BYTES = 39, 48
 
-    None where the user never was a member.
+
+def _size_of(view: MessageView) -> int:
+    """What a message weighs in a page of history, with the reactions that were read for it."""
+    reactions = sum(_REACTION_BYTES + len(one.emoji) + _USER_BYTES * len(one.user_ids) for one in view.reactions)
+    return len(view.content) + len(bytes(view.metadata)) + reactions
+
+
+def list_history(
+    user_id: UUID, conversation_id: UUID, before: int | None, after: int | None, limit: int, bytes_max: int
+) -> tuple[list[MessageView], bool] | None:
+    """Entries that the user may see, as they are now: the oldest after `after`, or the newest before `before` (or of
+    all), always in ascending seq; and whether there are more. What the user deleted for themselves is left out.
+
+    `limit` of them, and at most one more than fit into `bytes_max` of content, metadata and reactions. None where the
+    user never was a member.
     """
     backwards = after is None
     bound = (before if before is not None else 2**63 - 1) if backwards else after
-    sql = f"""SELECT {_STATE} FROM members b
+    order = "DESC" if backwards else "ASC"
+    sql = f"""SELECT {_STATE}, m.more FROM members b
     JOIN LATERAL (
-        SELECT * FROM messages m WHERE m.conversation_id = b.conversation_id
-        AND m.seq {"<" if backwards else ">"} %b AND {_VISIBLE} AND NOT {_HIDDEN}
-        ORDER BY m.seq {"DESC" if backwards else "ASC"} LIMIT %b
-    ) m ON true {_GONE} {_LATEST_EDIT} WHERE b.conversation_id = %b AND b.user_id = %b ORDER BY m.seq"""
+        SELECT m.*, row_number() OVER page AS place, lead(m.seq) OVER page IS NOT NULL AS more,
+               sum({_SIZE} + m.edited) OVER (page ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS before
+        FROM (
+            SELECT m.*, CASE WHEN m.edit_id IS NULL THEN 0 ELSE coalesce((
+                SELECT {_SIZE.replace("m.", "v.")} FROM messages v WHERE v.id = m.edit_id), 0) END AS edited
+            FROM messages m WHERE m.conversation_id = b.conversation_id
+            AND m.seq {"<" if backwards else ">"} %b AND {_VISIBLE} AND NOT {_HIDDEN}
+            ORDER BY m.seq {order} LIMIT %b
+        ) m WINDOW page AS (ORDER BY m.seq {order})
+    ) m ON m.place <= %b AND coalesce(m.before, 0) < %b
+    {_GONE} {_LATEST_EDIT} WHERE b.conversation_id = %b AND b.user_id = %b ORDER BY m.seq {order}"""
     with transaction.atomic():
-        rows = _fetch(sql, (bound, limit, conversation_id, user_id))
+        rows = _fetch(sql, (bound, limit + 1, limit, bytes_max, conversation_id, user_id))
         if not rows and not _was_member(user_id, conversation_id):
             return None
-        return _views_of(rows, user_id)
+        views, more = _views_of(rows, user_id), bool(rows) and rows[-1][-1]
+    size = fitting = 0
+    for view in views:
+        if fitting and size >= bytes_max:
+            break
+        size += _size_of(view)
+        fitting += 1
+    page = views[:fitting]
+    return (page[::-1] if backwards else page), more or fitting < len(views)
 
 
 def get_entry(user_id: UUID, message_id: UUID) -> MessageView | None:
@@ -276,12 +325,12 @@ def list_heads(conversation_ids: Sequence[UUID]) -> dict[UUID, int]:
 
 
 def list_joined_since(seconds: float) -> list[tuple[UUID, UUID, int, bool]]:
-    """(user, conversation, joined_seq, whether history was shared) of the memberships that began in the last
-    `seconds`: the head check's other half."""
+    """(user, conversation, joined_seq, whether history was shared) of the memberships that began or ended in the last
+    `seconds`: the head check's other half. One that is over already may never have been heard of."""
     sql = """SELECT b.user_id, b.conversation_id, b.joined_seq, EXISTS (SELECT 1 FROM member_spans s
         WHERE s.conversation_id = b.conversation_id AND s.user_id = b.user_id AND s.to_seq = b.joined_seq - 1
         AND s.shared) FROM members b
-    WHERE b.changed_at > clock_timestamp() - make_interval(secs => %b::float8) AND b.left_seq IS NULL"""
+    WHERE b.changed_at > clock_timestamp() - make_interval(secs => %b::float8)"""
     return [(row[0], row[1], row[2], row[3]) for row in _fetch(sql, (seconds,))]
 
 

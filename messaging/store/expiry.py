@@ -4,7 +4,7 @@ That nobody reads them is the filter's work in every read, to the microsecond; t
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from uuid import UUID
 
 from django.db import connection, transaction
@@ -12,18 +12,23 @@ from django.db import connection, transaction
 from messaging.events import NOBODY, Entry
 from messaging.store.erasure import messages_erase
 from messaging.store.locked import append_system, conversation_lock
+from whispr.kernel.failpoints import hit
 
 # Messages that one `message_expired` entry names: 100 ids are 3.9 KiB of metadata.
 MESSAGES_PER_ENTRY = 100
 
 
-def list_due(limit: int) -> dict[UUID, list[UUID]]:
-    """Messages that expired and still have their content, the longest expired first, by conversation."""
+def list_due(limit: int, but_not: Collection[UUID] = ()) -> dict[UUID, list[UUID]]:
+    """Messages that expired and still have their content, the longest expired first, by conversation.
+
+    `but_not` are conversations to pass over.
+    """
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT conversation_id, id FROM messages WHERE expires_at <= statement_timestamp() AND NOT is_deleted"
-            " AND message_type IN ('text', 'media', 'ephemeral') ORDER BY expires_at LIMIT %s",
-            [limit],
+            " AND message_type IN ('text', 'media', 'ephemeral') AND conversation_id <> ALL(%s::uuid[])"
+            " ORDER BY expires_at LIMIT %s",
+            [list(but_not), limit],
         )
         due: defaultdict[UUID, list[UUID]] = defaultdict(list)
         for conversation_id, message_id in cursor.fetchall():
@@ -52,6 +57,7 @@ def messages_expire(conversation_id: UUID, message_ids: Sequence[UUID], patient:
             [list(message_ids), conversation_id],
         )
         rows = cursor.fetchall()
+        hit("expiry.after_claim")
         # What a block keeps from the other one is erased in silence: an entry would name it.
         silent = [row[0] for row in rows if row[1] or locked.deleted_at is not None]
         told = [row[0] for row in rows if row[0] not in set(silent)]
@@ -64,4 +70,5 @@ def messages_expire(conversation_id: UUID, message_ids: Sequence[UUID], patient:
             entry = append_system(cursor, locked, by=NOBODY, event="message_expired", details=details)
             messages_erase(cursor, ids, erased_by=entry.message_id, for_everyone=False)
             entries.append(entry)
+        hit("expiry.before_commit")
         return tuple(entries)

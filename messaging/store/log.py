@@ -7,7 +7,7 @@ gap.
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 import msgspec
@@ -15,18 +15,23 @@ import psycopg
 
 from messaging.events import Entry, EntryType, MediaMetadata, SendOutcome, WithheldEntry
 from messaging.store.locked import LockedConversation
+from messaging.store.log_statements import FACTS, LINK_MEDIA, LOCK, UNCHANGED, WITHHOLD, WRITE
+from messaging.store.push_outbox import pushable
 from messaging.store.staleness import add_changes
 from messaging.store.targets import MESSAGES, Targets
+from messaging.store.toggles import find_overtaken
 from whispr.kernel import database
 from whispr.kernel.batch import BUSY, Busy
 from whispr.kernel.errors import (
     ClientRandomReused,
+    Forbidden,
     InvalidMedia,
     InvalidTarget,
     NotFound,
     StaleMembership,
     WhisprError,
 )
+from whispr.kernel.failpoints import hit
 from whispr.kernel.limits import LIMITS
 
 
@@ -54,6 +59,7 @@ class NewEntry(msgspec.Struct, frozen=True):
     remove: bool = False
     members_version: int | None = None
     draft_before: datetime | None = None  # the sender's draft, if this device wrote it before then, became this message
+    refusal: Literal["not_a_member", "not_allowed"] | None = None  # what the user service says of the sender
     origin: object | None = None  # the socket that sends, which learns seq from its reply
 
 
@@ -64,97 +70,6 @@ class Appended(msgspec.Struct, frozen=True):
     entry: Entry | None
     origin: object | None
     draft_revision: int | None = None  # of the sender's draft, which became this message and is gone
-
-
-_LOCK = """
-SELECT id, type, last_seq, last_sent_at, members_version, member_count,
-       split_part(direct_key, ':', 1)::uuid, split_part(direct_key, ':', 2)::uuid,
-       CASE jsonb_typeof(settings -> 'ttl') WHEN 'number'
-       THEN least((settings ->> 'ttl')::numeric, 4 * 7 * 86400)::bigint END,
-       head_hash
-FROM conversations WHERE id = ANY(%b::uuid[]) AND deleted_at IS NULL ORDER BY id FOR NO KEY UPDATE"""
-
-# In a snapshot taken after the lock: who is a member, does the other one of a direct conversation block the sender,
-# what was sent before under this key, is the target live and visible. The blocks are asked by a scalar subquery:
-# PostgreSQL may turn an EXISTS into a hash of the whole table, and did, for 10 ms a batch with 20,000 blocks. For the
-# same
-# reason each table is looked into by a LATERAL with a LIMIT, here and below: an index probe a row, whatever the planner
-# thinks of a table's size.
-_FACTS = """
-SELECT clock_timestamp(), m.id IS NOT NULL,
-       (SELECT 1 FROM blocks x WHERE x.blocked_id = i.sender_id AND x.user_id =
-           CASE split_part(c.direct_key, ':', 1)::uuid WHEN i.sender_id THEN split_part(c.direct_key, ':', 2)::uuid
-           ELSE split_part(c.direct_key, ':', 1)::uuid END) IS NOT NULL,
-       k.message_id, k.conversation_id, k.seq, k.sent_at, k.expires_at, k.fingerprint,
-       i.reply_to IS NULL OR EXISTS (
-           SELECT 1 FROM messages t WHERE t.id = i.reply_to AND t.conversation_id = i.conversation_id
-           AND NOT t.is_deleted AND t.message_type IN ('text', 'media', 'ephemeral')
-           AND (t.sender_id = i.sender_id OR NOT t.withheld)
-           AND (t.expires_at IS NULL OR t.expires_at > clock_timestamp())
-           AND (t.seq >= m.joined_seq OR EXISTS (
-               SELECT 1 FROM member_spans s WHERE s.conversation_id = t.conversation_id
-               AND s.user_id = i.sender_id AND t.seq BETWEEN s.from_seq AND s.to_seq)))
-FROM ROWS FROM (json_to_recordset(%b::json)
-     AS (conversation_id uuid, sender_id uuid, client_random bigint, reply_to uuid)) WITH ORDINALITY
-     AS i(conversation_id, sender_id, client_random, reply_to, ord)
-LEFT JOIN LATERAL (SELECT * FROM conversations c WHERE c.id = i.conversation_id LIMIT 1) c ON true
-LEFT JOIN LATERAL (SELECT * FROM members m WHERE m.conversation_id = i.conversation_id AND m.user_id = i.sender_id
-                   AND m.left_seq IS NULL LIMIT 1) m ON true
-LEFT JOIN LATERAL (SELECT * FROM send_keys k WHERE k.sender_id = i.sender_id AND k.client_random = i.client_random
-                   LIMIT 1) k ON true
-ORDER BY i.ord"""
-
-_WRITE = """
-WITH fresh AS (
-    SELECT id, conversation_id, seq, sender_id, sender_device_id, message_type, decode(content, 'base64') AS content,
-           metadata, client_random, reply_to_id, target_id, media_id, decode(signature, 'base64') AS signature, sent_at,
-           expires_at, decode(fingerprint, 'base64') AS fingerprint, with_statuses, draft_before, ttl_after_read,
-           decode(chain_hash, 'base64') AS chain_hash
-    FROM json_to_recordset(%b::json) AS f(id uuid, conversation_id uuid, seq bigint, sender_id uuid,
-        sender_device_id uuid, message_type text, content text, metadata jsonb, client_random bigint, reply_to_id uuid,
-        target_id uuid, media_id text, signature text, sent_at timestamptz, expires_at timestamptz, fingerprint text,
-        with_statuses boolean, draft_before timestamptz, ttl_after_read integer, chain_hash text)
-), entries AS (
-    INSERT INTO messages (id, conversation_id, seq, sender_id, sender_device_id, message_type, content, metadata,
-        client_random, reply_to_id, target_id, media_id, signature, sent_at, expires_at, ttl_after_read, chain_hash,
-        is_deleted, delete_for_everyone)
-    SELECT id, conversation_id, seq, sender_id, sender_device_id, message_type, content, metadata,
-        client_random, reply_to_id, target_id, media_id, signature, sent_at, expires_at, ttl_after_read, chain_hash,
-        false, false FROM fresh
-), keys AS (
-    INSERT INTO send_keys (message_id, sender_id, client_random, fingerprint, conversation_id, seq, sent_at, expires_at)
-    SELECT id, sender_id, client_random, fingerprint, conversation_id, seq, sent_at, expires_at FROM fresh
-), statuses AS (
-    INSERT INTO delivery_statuses (message_id, user_id)
-    SELECT f.id, m.user_id FROM fresh f
-    CROSS JOIN LATERAL (SELECT m.user_id FROM members m WHERE m.conversation_id = f.conversation_id
-                        AND m.left_seq IS NULL AND m.user_id <> f.sender_id OFFSET 0) m
-    WHERE f.with_statuses
-), cleared AS (
-    DELETE FROM drafts d USING fresh f WHERE d.user_id = f.sender_id AND d.conversation_id = f.conversation_id
-    AND d.changed_by = f.sender_device_id AND d.changed_at <= f.draft_before
-    RETURNING f.id, d.revision
-), heads AS (
-    UPDATE conversations c SET (last_seq, last_sent_at, head_hash) = (
-        SELECT f.seq, f.sent_at, f.chain_hash FROM fresh f WHERE f.conversation_id = c.id ORDER BY f.seq DESC LIMIT 1)
-    WHERE c.id = ANY(%b::uuid[])
-)
-SELECT id, revision FROM cleared"""
-
-
-# The key of a reaction that changed nothing: no entry, so seq 0, and an id that no entry has. A resend is answered the
-# same, whatever became of the reaction since (docs/protocol.md §8.2).
-_UNCHANGED = """
-INSERT INTO send_keys (message_id, sender_id, client_random, fingerprint, conversation_id, seq, sent_at)
-SELECT f.*, 0, clock_timestamp()
-FROM unnest(%b::uuid[], %b::uuid[], %b::bigint[], %b::bytea[], %b::uuid[]) AS f"""
-
-_WITHHOLD = "UPDATE messages SET withheld = true WHERE id = ANY(%b::uuid[])"
-
-# The outbox row by which the media service learns of the message (specification §9.2).
-_LINK_MEDIA = """
-INSERT INTO media_links (media_id, message_id, conversation_id, attempts, next_try_at)
-SELECT *, 0, clock_timestamp() FROM unnest(%b::text[], %b::uuid[], %b::uuid[])"""
 
 
 def entries_append(items: Sequence[NewEntry], patient: bool = True) -> list[Appended | Exception | Busy]:
@@ -169,25 +84,36 @@ def entries_append(items: Sequence[NewEntry], patient: bool = True) -> list[Appe
     asked = [_Asked(item.conversation_id, item.sender_id, item.client_random, item.reply_to) for item in items]
     with database.pipelined() as raw:
         cursor, facts, write = psycopg.Cursor(raw), psycopg.Cursor(raw), psycopg.Cursor(raw)
-        cursor.execute(_LOCK if patient else _LOCK + " SKIP LOCKED", (ids,), prepare=True, binary=True)
-        facts.execute(_FACTS, (msgspec.json.encode(asked).decode(),), prepare=True, binary=True)
+        cursor.execute(LOCK if patient else LOCK + " SKIP LOCKED", (ids,), prepare=True, binary=True)
+        facts.execute(FACTS, (msgspec.json.encode(asked).decode(),), prepare=True, binary=True)
         locked = {row[0]: LockedConversation(*row) for row in cursor.fetchall()}
         about = facts.fetchall()
+        hit("send.after_lock")
         skipped = set() if patient or len(locked) == len(ids) else _existing(cursor, ids) - locked.keys()
         targets = Targets(cursor, items)
         batch = _Batch(locked, skipped, targets)
-        outcomes = [batch.place(item, row) for item, row in zip(items, about, strict=True)]
+        overtaken: set[int] = set()
+        if sum(item.emoji is not None for item in items) > 1:
+            overtaken = find_overtaken(items, [batch.is_fresh(*one) for one in zip(items, about, strict=True)])
+        outcomes = [
+            batch.place(item, row, place in overtaken)
+            for place, (item, row) in enumerate(zip(items, about, strict=True))
+        ]
         add_changes(cursor, items, outcomes)
         # What few messages need has statements of its own, so that a plain text does not pay for it.
+        hit("send.before_write")
         if batch.fresh:
-            write.execute(_WRITE, (batch.rows(), batch.touched()), prepare=True, binary=True)
+            to_push = pushable(entry for _, entry in batch.fresh)
+            write.execute(WRITE, (batch.rows(), batch.touched(), *to_push), prepare=True, binary=True)
         targets.write(cursor)
         if batch.unchanged:
-            cursor.execute(_UNCHANGED, tuple(map(list, zip(*batch.unchanged, strict=True))))
+            cursor.execute(UNCHANGED, tuple(map(list, zip(*batch.unchanged, strict=True))))
         if batch.withheld:
-            cursor.execute(_WITHHOLD, (batch.withheld,))
+            cursor.execute(WITHHOLD, (batch.withheld,))
         if batch.media:
-            cursor.execute(_LINK_MEDIA, tuple(map(list, zip(*batch.media, strict=True))))
+            cursor.execute(LINK_MEDIA, tuple(map(list, zip(*batch.media, strict=True))))
+        hit("send.before_commit")
+    hit("send.after_commit")
     cleared = dict(write.fetchall()) if batch.fresh else {}
     return [_with_draft(outcome, cleared) for outcome in outcomes] if cleared else outcomes
 
@@ -204,7 +130,7 @@ def _with_draft(outcome: Appended | Exception | Busy, cleared: dict[UUID, int]) 
 
 
 class _Asked(msgspec.Struct):
-    """A row of _FACTS' question."""
+    """A row of FACTS' question."""
 
     conversation_id: UUID
     sender_id: UUID
@@ -213,7 +139,7 @@ class _Asked(msgspec.Struct):
 
 
 class _Row(msgspec.Struct):
-    """A row of _WRITE. msgspec writes bytes in base64, and omits nothing."""
+    """A row of WRITE. msgspec writes bytes in base64, and omits nothing."""
 
     id: UUID
     conversation_id: UUID
@@ -251,9 +177,14 @@ class _Batch:
         self.withheld: list[UUID] = []  # of `fresh`, what a block keeps from the other one
         self.media: list[tuple[str, UUID, UUID]] = []  # of `fresh`: (media, message, conversation)
 
-    def place(self, item: NewEntry, facts: tuple[Any, ...]) -> Appended | Exception | Busy:
-        """Decide one item; `facts` is its row of _FACTS."""
-        now, is_member, withheld, *before, target_ok = facts
+    def is_fresh(self, item: NewEntry, facts: tuple[Any, ...]) -> bool:
+        """Whether nothing but its target can keep an item from becoming an entry; `facts` is its row of FACTS."""
+        conversation = self.locked.get(item.conversation_id)
+        return facts[4] is None and self._refusal(item, conversation, facts[1], facts[-1]) is None
+
+    def place(self, item: NewEntry, facts: tuple[Any, ...], overtaken: bool) -> Appended | Exception | Busy:
+        """Decide one item; `facts` is its row of FACTS; `overtaken`, a later one of the batch decides for it."""
+        now, is_member, own_ttl, withheld, *before, target_ok = facts
         conversation = self.locked.get(item.conversation_id)
         if conversation is None and item.conversation_id in self.skipped:
             return BUSY
@@ -277,11 +208,11 @@ class _Batch:
             verdict = self.targets.decide(item, now)
             if isinstance(verdict, WhisprError):
                 return verdict
-            if verdict == "unchanged":
+            if verdict == "unchanged" or overtaken:
                 self.unchanged.append((item.message_id, *key, item.fingerprint, item.conversation_id))
                 self.seen[key] = (item.fingerprint, _unchanged(item))
                 return Appended(_unchanged(item), None, item.origin)
-        entry = self._entry_of(item, conversation, now)
+        entry = self._entry_of(item, conversation, now, conversation.ttl if own_ttl is None else own_ttl or None)
         if withheld or (item.target is not None and self.targets.is_withheld(item.target)):
             entry = WithheldEntry.of(entry)
             self.withheld.append(entry.message_id)
@@ -293,9 +224,9 @@ class _Batch:
         self.seen[key] = (item.fingerprint, SendOutcome("duplicate", *args))
         return Appended(SendOutcome("sent", *args, item.media), entry, item.origin)
 
-    def _entry_of(self, item: NewEntry, conversation: LockedConversation, now: datetime) -> Entry:
+    def _entry_of(self, item: NewEntry, conversation: LockedConversation, now: datetime, timer: int | None) -> Entry:
         """The entry at the next place, expiring by its own ttl, the conversation's timer, or with its target."""
-        ttl = conversation.ttl if item.ttl is None and item.type in MESSAGES else item.ttl
+        ttl = timer if item.ttl is None and item.type in MESSAGES else item.ttl
         entry = _entry_of(item, *conversation.next_place(now), ttl)
         if item.target is not None:
             self.targets.apply(item, entry.sent_at)
@@ -306,8 +237,10 @@ class _Batch:
     def _refusal(
         item: NewEntry, conversation: LockedConversation | None, is_member: bool, target_ok: bool
     ) -> WhisprError | None:
-        if conversation is None or not is_member:
+        if conversation is None or not is_member or item.refusal == "not_a_member":
             return NotFound()
+        if item.refusal is not None:
+            return Forbidden("The user service does not allow it.")
         if item.members_version is not None and item.members_version != conversation.members_version:
             return StaleMembership(details={"membersVersion": conversation.members_version})
         if not target_ok:
@@ -317,7 +250,7 @@ class _Batch:
         return None
 
     def rows(self) -> str:
-        """The rows of _WRITE, as JSON: one parameter, where the driver would write twenty arrays."""
+        """The rows of WRITE, as JSON: one parameter, where the driver would write twenty arrays."""
         return msgspec.json.encode(
             [self._row(item, entry, link) for (item, entry), link in zip(self.fresh, self.links, strict=True)]
         ).decode()

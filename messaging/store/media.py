@@ -13,16 +13,22 @@ from uuid import UUID
 from django.db import connection, transaction
 from django.db.backends.utils import CursorWrapper
 
+from delivery.store.dead_letters import dead_letter_write
 from messaging.events import MediaMetadata
 from whispr.kernel.errors import RateLimited
 from whispr.kernel.limits import LIMITS
 
+MEDIA_LINK = "media_link"  # the kind of its dead letters; their key is the link's id
 # A medium that a send was just told to be there is not removed for so long: a send ends within LIMITS.request_seconds.
 MEDIA_LEASE_SECONDS = LIMITS.request_seconds + 6
 # Who claimed links has so long to tell them before somebody else tries: longer than integrations.media.LINK_SECONDS.
-CLAIM_SECONDS = 30
-# Retries of a link: after 1, 2, 4 … seconds, at most an hour apart.
-BACKOFF_MAX_SECONDS = 3_600
+CLAIM_SECONDS = 20
+# Retries of a link that the service refused: after 1, 2, 4, 8 seconds; then it is a dead letter.
+BACKOFF_MAX_SECONDS = 60
+# While the service is away, so that all is told within 30 s of its return.
+AWAY_SECONDS = 10.0
+# When a dead letter is due by itself: never.
+PARKED = "interval '100 years'"
 
 # A message that carries the medium and still has it: of `m`, joined to the link `l` of the medium `d`.
 _CARRIES = """l.media_id = d.id::text AND l.removed_at IS NULL AND NOT m.is_deleted
@@ -189,16 +195,41 @@ def media_link_settle(link: ClaimedLink) -> None:
                 cursor.execute("UPDATE media_links SET next_try_at = clock_timestamp() WHERE id = %s", [link.id])
 
 
-def media_link_retry(link: ClaimedLink) -> float:
-    """The media service did not take a claimed link: it is tried again after so many seconds."""
-    seconds = float(min(2 ** min(link.attempts - 1, 12), BACKOFF_MAX_SECONDS))
+def media_link_retry(link: ClaimedLink, *, away: bool = False) -> float:
+    """The media service did not take a claimed link: it is tried again after so many seconds.
+
+    A service that is `away` costs the link none of its tries.
+    """
+    seconds = AWAY_SECONDS if away else float(min(2 ** min(link.attempts - 1, 12), BACKOFF_MAX_SECONDS))
     with connection.cursor() as cursor:
         cursor.execute(
-            "UPDATE media_links SET next_try_at = clock_timestamp() + make_interval(secs => %s)"
-            " WHERE id = %s AND attempts = %s",
-            [seconds, link.id, link.attempts],
+            "UPDATE media_links SET next_try_at = clock_timestamp() + make_interval(secs => %s),"
+            " attempts = attempts - %s WHERE id = %s AND attempts = %s",
+            [seconds, int(away), link.id, link.attempts],
         )
     return seconds
+
+
+def media_link_give_up(link: ClaimedLink, code: str, detail: str) -> None:
+    """A claimed link was refused too often: a dead letter, which is not tried again by itself."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(
+            f"UPDATE media_links SET next_try_at = clock_timestamp() + {PARKED} WHERE id = %s AND attempts = %s",
+            [link.id, link.attempts],
+        )
+        if cursor.rowcount:
+            dead_letter_write(MEDIA_LINK, str(link.id), code, detail)
+
+
+def media_links_requeue(ids: Sequence[int]) -> list[int]:
+    """Give links their tries back, now; those that are still there."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE media_links SET attempts = 0, next_try_at = clock_timestamp() WHERE id = ANY(%s::bigint[])"
+            " RETURNING id",
+            [list(ids)],
+        )
+        return [row[0] for row in cursor.fetchall()]
 
 
 def _metadata(row: tuple[UUID, int, bytes, datetime] | None) -> MediaMetadata | None:

@@ -14,7 +14,7 @@ from django.db.backends.utils import CursorWrapper
 from messaging.events import Entry, MemberReceipt, MemberView
 from messaging.store.blocks import DELIVERED_SHOWN
 from messaging.store.locked import LockedConversation, append_system, conversation_lock
-from messaging.store.privacy import TELLS
+from messaging.store.privacy import tells
 from whispr.kernel.errors import BadRequest, Forbidden, NotFound
 from whispr.kernel.limits import LIMITS
 
@@ -95,7 +95,7 @@ def list_receipts_of(user_id: UUID, conversation_ids: list[UUID]) -> dict[UUID, 
     with connection.cursor() as cursor:
         cursor.execute(
             f"SELECT m.conversation_id, m.user_id, {DELIVERED_SHOWN},"
-            f" CASE WHEN m.user_id = me.user_id THEN m.read_seq WHEN {TELLS} THEN m.public_read_seq ELSE 0 END"
+            f" CASE WHEN m.user_id = me.user_id THEN m.read_seq WHEN {tells('me')} THEN m.public_read_seq ELSE 0 END"
             " FROM members me JOIN members m ON m.conversation_id = me.conversation_id AND m.left_seq IS NULL"
             " JOIN conversations c ON c.id = me.conversation_id LEFT JOIN user_settings s ON s.user_id = me.user_id"
             " WHERE me.user_id = %s AND me.conversation_id = ANY(%s::uuid[]) AND me.left_seq IS NULL"

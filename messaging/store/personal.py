@@ -19,18 +19,12 @@ def get_personal(user_id: UUID) -> dict[str, Any]:
 
     The first two are whole lists: what a device holds that is not in them is gone. What is hidden stays so.
     """
-    drafts = list_drafts(user_id)
-    taken = size = 0
-    for draft in drafts:
-        size += len(draft.content)
-        if size > DRAFTS_BYTES:
-            break
-        taken += 1
+    drafts, more_drafts = list_drafts(user_id, DRAFTS_BYTES)
     # Failed ones are put away one by one, so there may be more of them than of those that wait.
-    scheduled = list_scheduled(user_id, LIMITS.page_max)
+    scheduled, _ = list_scheduled(user_id, LIMITS.page_max)
     return {
-        "drafts": drafts[:taken],
-        "moreDrafts": taken < len(drafts),
+        "drafts": drafts,
+        "moreDrafts": more_drafts,
         "scheduled": [view.summary() for view in scheduled],
         "settings": get_user_settings(user_id),
         "hidden": [row[1] for row in list_hidden(user_id, None, LIMITS.hidden_shown)],

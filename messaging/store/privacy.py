@@ -5,5 +5,14 @@ The user's own setting, unless the conversation says that nobody tells; that it 
 Who does not tell does not learn: the same condition decides what a user is shown of others.
 """
 
-# Of `s`, the user's row of user_settings (LEFT JOIN: no row is the default), and `c`, the conversation.
-TELLS = "(coalesce(s.read_receipts, true) AND c.settings -> 'readReceipts' IS DISTINCT FROM 'false'::jsonb)"
+
+def tells(member: str) -> str:
+    """The condition of `member`, the user's row of members, `s`, the user's row of user_settings (LEFT JOIN: no row is
+    the default), and `c`, the conversation. Settings that a block withholds are still the user's own choice."""
+    return (
+        f"(coalesce(s.read_receipts, true) AND coalesce({member}.withheld_settings, c.settings) -> 'readReceipts'"
+        " IS DISTINCT FROM 'false'::jsonb)"
+    )
+
+
+TELLS = tells("b")

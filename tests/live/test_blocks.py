@@ -129,3 +129,25 @@ async def test_a_group_delivers_as_ever(scene: Scene) -> None:
     await ok(his.send(group, CANARY))
     await hers.until_seq(group, 2)
     assert canaries(hers) == 1
+
+
+async def test_settings_of_the_blocked_one_reach_nobody(scene: Scene) -> None:
+    ann, bob = uuid4(), uuid4()
+    conversation_id = await direct(scene, ann, bob)
+    reader, writer, other_device = await scene.joined(ann), await scene.joined(bob), await scene.joined(bob, worker=1)
+    await block(scene, ann, bob)
+    path = f"conversations/{conversation_id}"
+    answer = await scene.rest(bob, "PATCH", path, {"settings": {"canary": CANARY.decode(), "ttl": 60}}, worker=1)
+    assert (answer.status, answer.body["settings"]["canary"]) == (200, CANARY.decode())
+    assert (await writer.send(conversation_id, CANARY)).ok["expiresAt"]
+    for client in (reader, writer, other_device):
+        await client.until(lambda c=client: c.seqs(conversation_id)[-1:] >= [2])
+        await client.heartbeat()
+    assert [blank(entry) for entry in reader.entries[conversation_id]] == [False, True, True]
+    assert CANARY.decode() not in str(reader.pushes)
+    told = [entry["metadata"].get("event") for entry in other_device.entries[conversation_id]]
+    assert told == ["conversation_created", "conversation_updated", None]
+    assert (await scene.rest(ann, "GET", path)).body["settings"] == {}
+    for route in (f"{path}/messages", "conversations"):
+        assert CANARY.decode() not in str((await scene.rest(ann, "GET", route)).body)
+    assert (await scene.rest(bob, "GET", path)).body["settings"]["ttl"] == 60

@@ -12,7 +12,19 @@ from django.db.models import AutoField, UUIDField
 from django.test import Client
 from django.urls import reverse
 
-from delivery.models import DeliveryStatus, DeviceCursor, MessageErasure, TraceEvent
+from delivery.models import (
+    DeadLetter,
+    DeliveryStatus,
+    DeviceCursor,
+    MessageErasure,
+    PushLog,
+    PushOutbox,
+    PushPreference,
+    PushState,
+    PushStatistic,
+    ReconcileRun,
+    TraceEvent,
+)
 from messaging.models import (
     Block,
     Conversation,
@@ -122,8 +134,28 @@ def rows() -> dict[type, Any]:
         Block: Block.objects.create(user_id=ann, blocked_id=bob),
         Media: Media.objects.create(owner_id=ann, size=5, sha256=canary.ljust(32, b"_")),
         MediaLink: MediaLink.objects.create(media_id=XSS, message_id=message.id, conversation_id=conversation.id),
-        MessageErasure: MessageErasure.objects.create(message=message, device_id=device.id),
+        MessageErasure: MessageErasure.objects.create(message=message, device_ids=[device.id]),
         TraceEvent: TraceEvent.objects.create(message_id=message.id, step="stored", at=SENT_AT, process="web-1"),
+        DeadLetter: DeadLetter.objects.create(kind="push", key="7", code="internal_error"),
+        ReconcileRun: ReconcileRun.objects.create(found={"gap": 1}),
+        PushOutbox: PushOutbox.objects.create(conversation_ids=[conversation.id], from_seqs=[1]),
+        PushState: PushState.objects.create(
+            user_id=bob, conversation_id=conversation.id, due_at=SENT_AT, reason=XSS, pushed_devices=[device.id]
+        ),
+        PushStatistic: PushStatistic.objects.create(
+            hour=SENT_AT, kind="message", platform=XSS[:32], outcome="accepted", count=1
+        ),
+        PushLog: PushLog.objects.create(
+            key="k",
+            kind="message",
+            user_id=bob,
+            conversation_id=conversation.id,
+            count=1,
+            badge=1,
+            devices=1,
+            platforms=XSS,
+        ),
+        PushPreference: PushPreference.objects.create(user_id=bob, enabled=False),
     }
 
 
@@ -298,7 +330,7 @@ def test_a_list_runs_the_same_few_queries_however_many_rows(
         assert "COUNT(*)" not in query["sql"] or "LIMIT 10000" in query["sql"]
 
 
-def more_rows(model: Any, rows: dict) -> None:
+def more_rows(model: Any, rows: dict) -> Any:
     """Another row of a model, beside the one that there is: the same with other ids."""
     row = model.objects.get(pk=rows[model].pk)
     for field in model._meta.concrete_fields:
@@ -310,8 +342,15 @@ def more_rows(model: Any, rows: dict) -> None:
         row.seq += model.objects.count()
     elif model is DeviceCursor:
         row.device = Device.objects.create(user_id=uuid4())
+    elif model in (DeadLetter, PushLog):
+        row.key = str(uuid4())
+    elif model is PushStatistic:
+        row.platform = uuid4().hex
+    elif model is MessageErasure:
+        row.message = more_rows(Message, rows)
     row._state.adding = True
     row.save(force_insert=True)
+    return row
 
 
 def test_a_list_ends_at_its_bound_and_says_so(staff: Client, rows: dict, monkeypatch):

@@ -15,15 +15,12 @@ from uuid import UUID, uuid4
 
 import grpc
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from django.core.exceptions import ImproperlyConfigured
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from integrations.proto.whispr.messaging.v1 import messaging_pb2, messaging_pb2_grpc
 from messaging import grpc_server
+from messaging.fanout.hub import hub
 from messaging.grpc_server import SERVICE, STATUS, ServiceServer
 from messaging.models import Message, SendKey
 from messaging.services import system
@@ -31,7 +28,6 @@ from messaging.store.conversations import conversation_create, conversation_dele
 from tests.e2e.server import ROOT, SECRET, Server, database_url
 from tests.live.client import Client
 from whispr import grpc_stubs
-from whispr.checks import check_settings, require_serving_settings
 from whispr.kernel import database, errors
 from whispr.kernel.limits import LIMITS
 from whispr.kernel.service_entry import ServiceEntry
@@ -298,119 +294,6 @@ async def test_a_taken_port_is_refused():
             ServiceServer(ServiceEntry(address))
 
 
-# --- who may call
-
-
-class Authority:
-    """A certificate authority of a test."""
-
-    def __init__(self, place: Path, name: str) -> None:
-        self.place, self.name = place, name
-        self.key = ec.generate_private_key(ec.SECP256R1())
-        self.subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-        own = self._signed(self.subject, self.key).add_extension(x509.BasicConstraints(ca=True, path_length=0), True)
-        self.pem = own.sign(self.key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
-        self.file = place / f"{name}.pem"
-        self.file.write_bytes(self.pem)
-
-    def _signed(self, subject: x509.Name, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:
-        now = datetime.datetime.now(datetime.UTC)
-        return (
-            x509.CertificateBuilder()
-            .subject_name(subject)
-            .issuer_name(self.subject)
-            .public_key(key.public_key())
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now - datetime.timedelta(hours=1))
-            .not_valid_after(now + datetime.timedelta(hours=1))
-        )
-
-    def issue(self, name: str) -> tuple[Path, Path]:
-        """The files of a certificate for `localhost` and of its key."""
-        key = ec.generate_private_key(ec.SECP256R1())
-        built = self._signed(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]), key).add_extension(
-            x509.SubjectAlternativeName([x509.DNSName("localhost")]), False
-        )
-        files = self.place / f"{self.name}-{name}.pem", self.place / f"{self.name}-{name}.key"
-        files[0].write_bytes(built.sign(self.key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
-        files[1].write_bytes(
-            key.private_bytes(
-                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-            )
-        )
-        return files
-
-
-@asynccontextmanager
-async def secure_channel(port: int, trusted: bytes, *files: Path) -> AsyncIterator[messaging_pb2_grpc.MessagingStub]:
-    certificate, key = (file.read_bytes() for file in files) if files else (None, None)
-    credentials = grpc.ssl_channel_credentials(trusted, key, certificate)
-    async with grpc.aio.secure_channel(f"localhost:{port}", credentials) as channel:
-        yield messaging_pb2_grpc.MessagingStub(channel)
-
-
-async def test_with_mutual_tls_only_a_certificate_of_the_right_authority_gets_in(tmp_path: Path):
-    conversation = await database.run(group)
-    ours, others = Authority(tmp_path, "ours"), Authority(tmp_path, "others")
-    certificate, key = ours.issue("server")
-    entry = ServiceEntry(f"0.0.0.0:{free_port()}", str(certificate), str(key), str(ours.file))
-    async with serving(entry) as address:
-        port = int(address.rpartition(":")[2])
-        async with secure_channel(port, ours.pem, *ours.issue("caller")) as stub:
-            assert (await stub.PostSystemMessage(call(conversation), timeout=SECONDS)).seq == 2
-        for files in ((), others.issue("caller")):
-            async with secure_channel(port, ours.pem, *files) as stub:
-                status, trailing = await refusal(stub, call(conversation))
-                assert (status, trailing.get("whispr-code")) == (grpc.StatusCode.UNAVAILABLE, None)
-        async with calling(f"127.0.0.1:{port}") as stub:  # without TLS at all
-            assert (await refusal(stub, call(conversation)))[0] == grpc.StatusCode.UNAVAILABLE
-    assert len(await database.run(entries, conversation)) == 1
-
-
-async def test_files_that_are_none_are_named(tmp_path: Path):
-    nothing = str(tmp_path / "nothing.pem")
-    with pytest.raises(ImproperlyConfigured, match=r"nothing\.pem"):
-        ServiceServer(ServiceEntry(f"127.0.0.1:{free_port()}", nothing, nothing, nothing))
-
-
-SOUND = ["127.0.0.1:9000", "127.8.8.8:9000", "[::1]:9000", "localhost:9000", ""]
-
-
-@pytest.mark.parametrize("address", SOUND)
-def test_this_machine_alone_needs_no_certificate(settings, address: str):
-    settings.WHISPR_GRPC_ADDRESS = address
-    assert [message for message in check_settings() if message.id == "whispr.E011"] == []
-
-
-@pytest.mark.parametrize(
-    ("address", "tls", "said"),
-    [
-        ("0.0.0.0:9000", (), "without mutual TLS"),
-        ("[::]:9000", (), "without mutual TLS"),
-        ("10.1.1.1:9000", (), "without mutual TLS"),
-        ("whispr.internal:9000", (), "without mutual TLS"),
-        ("127.0.0.1.example.org:9000", (), "without mutual TLS"),
-        ("0.0.0.0:9000", ("CERT", "KEY"), "some are not set"),
-        ("127.0.0.1:9000", ("CLIENT_CA",), "some are not set"),
-        ("127.0.0.1", (), "not host:port"),
-        (":9000", (), "not host:port"),
-        ("127.0.0.1:0", (), "not host:port"),
-        ("unix:/run/whispr.sock", (), "not host:port"),
-        ("127.0.0.1:99999", ("CERT", "KEY", "CLIENT_CA"), "not host:port"),
-    ],
-)
-def test_the_check_refuses_a_door_that_stands_open(settings, address: str, tls: tuple[str, ...], said: str):
-    settings.WHISPR_GRPC_ADDRESS = address
-    for name in tls:
-        setattr(settings, f"WHISPR_GRPC_{name}", "/etc/whispr/file.pem")
-    (found,) = (message for message in check_settings() if message.id == "whispr.E011")
-    assert said in found.msg
-    with pytest.raises(ImproperlyConfigured, match="WHISPR_GRPC"):
-        require_serving_settings()
-    with pytest.raises(ImproperlyConfigured, match="WHISPR_GRPC"):
-        ServiceServer(ServiceEntry(address, *(["x"] * len(tls))))
-
-
 # --- the process
 
 
@@ -488,3 +371,27 @@ def test_the_stubs_are_not_behind_the_contracts(tmp_path: Path):
     assert grpc_stubs.stale_stubs(tmp_path) == [], "run: .venv/bin/python manage.py grpc_stubs"
     (tmp_path / "integrations/proto/whispr/messaging/v1/messaging_pb2.py").write_text("")
     assert grpc_stubs.stale_stubs(tmp_path) == ["integrations/proto/whispr/messaging/v1/messaging_pb2.py"]
+
+
+# --- permissions
+
+
+async def test_changed_permissions_are_told_to_every_process():
+    users, heard = [uuid4(), uuid4()], []
+    hub.watchers.append(heard.append)
+    try:
+        async with serving() as address, calling(address) as stub:
+            request = messaging_pb2.PermissionsChangedRequest(user_ids=map(str, users))
+            await stub.PermissionsChanged(request, timeout=SECONDS)
+    finally:
+        hub.watchers.remove(heard.append)
+    assert [(one.user_id, one.kind) for one in heard] == [(user, "permissions") for user in users]
+
+
+@pytest.mark.parametrize("users", [["no uuid"], [str(UUID(int=number)) for number in range(1_001)]])
+async def test_bad_ids_and_too_many_are_refused(users: list[str]):
+    async with serving() as address, calling(address) as stub:
+        request = messaging_pb2.PermissionsChangedRequest(user_ids=users)
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await stub.PermissionsChanged(request, timeout=SECONDS)
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT

@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 from messaging.channels import Channel
-from messaging.consumer import Socket
+from messaging.connection import Socket
 from messaging.events import Actor
 from messaging.fanout import publish_entries
 from messaging.fanout.hub import hub
@@ -26,6 +26,7 @@ from messaging.store.members import member_remove, members_add
 from messaging.subscriptions import Subscription
 from whispr.kernel import database
 from whispr.kernel.auth import Claims
+from whispr.kernel.errors import TemporaryUnavailable
 from whispr.kernel.ids import new_id
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -232,3 +233,89 @@ async def test_the_head_check_finds_what_no_doorbell_told(opened) -> None:
     for entry in bobs.events("new_message"):
         by_conversation[entry["conversationId"]].append(entry["seq"])
     assert by_conversation == {str(conversation_id): [1, 2, 3, 4], str(other): [2, 3, 4]}
+
+
+@pytest.mark.parametrize("followed_before", [True, False])
+async def test_a_stay_that_nobody_was_told_of_comes_before_the_next_one(opened, followed_before: bool) -> None:
+    """Added and removed while the doorbell is away, and then added again: the stay in between is the user's too."""
+    from messaging.fanout.bus import buses
+
+    ann, bob = uuid4(), uuid4()
+    conversation_id = await group_of(ann)
+    bobs = opened(bob)
+    await bobs.join(f"user:{bob}")
+    seen: list[int] = []
+    if followed_before:
+        seen = [await add(ann, conversation_id, bob), await remove(ann, conversation_id, bob)]
+        await bobs.until(lambda: bobs.seqs == seen)
+    await database.run(members_add, ann, conversation_id, [bob])
+    await send(conversation_id, ann, told=False)
+    await database.run(member_remove, ann, conversation_id, bob)
+    await send(conversation_id, ann, told=False)
+    await database.run(members_add, ann, conversation_id, [bob])
+    await buses.get().check_heads()
+    first = (seen[-1] if seen else 1) + 1
+    expected = [*seen, first, first + 1, first + 2, first + 4]
+    await bobs.until(lambda: len(bobs.seqs) >= len(expected))
+    await asyncio.sleep(0.05)
+    assert bobs.seqs == expected
+
+
+@pytest.mark.parametrize("followed_before", [True, False])
+async def test_a_stay_that_nobody_was_told_of_is_found_after_its_end(opened, followed_before: bool) -> None:
+    """Added and removed while the doorbell is away, and not added again; and the head check says it once only."""
+    from messaging.fanout.bus import buses
+
+    ann, bob = uuid4(), uuid4()
+    conversation_id = await group_of(ann)
+    bobs = opened(bob)
+    channel = await bobs.join(f"user:{bob}")
+    seen: list[int] = []
+    if followed_before:
+        seen = [await add(ann, conversation_id, bob), await remove(ann, conversation_id, bob)]
+        await bobs.until(lambda: bobs.seqs == seen)
+    await database.run(members_add, ann, conversation_id, [bob])
+    await send(conversation_id, ann, told=False)
+    await database.run(member_remove, ann, conversation_id, bob)
+    await send(conversation_id, ann, told=False)
+    first = (seen[-1] if seen else 1) + 1
+    for _ in range(3):
+        await buses.get().check_heads()
+        await bobs.until(lambda: len(bobs.seqs) >= len(seen) + 3)
+        await asyncio.sleep(0.05)
+    assert bobs.seqs == [*seen, first, first + 1, first + 2]
+    assert conversation_id not in channel.catch_up.by_conversation
+
+
+@pytest.mark.parametrize("answered", [True, False])
+async def test_what_the_log_gives_back_before_its_outcome_is_told_once(opened, answered: bool) -> None:
+    user = uuid4()
+    conversation_id = await group_of(user)
+    one = opened(user)
+    channel = await one.join(f"user:{user}")
+    (subscription,) = channel.catch_up.by_conversation.values()
+    # A commit of this socket's is through, and its outcome still on the way; meanwhile the log is read.
+    outcome: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    mine = NewEntry(
+        new_id(), conversation_id, user, one.socket.actor.device_id, "text", b"x", b"{}", 7, b"f", origin=one.socket
+    )
+    one.socket.on_submitted(mine.message_id, outcome)
+    (appended,) = await database.run(entries_append, [mine])
+    assert isinstance(appended, Appended)
+    (later,) = await send(conversation_id, user, told=False)
+    subscription.is_live = False
+    channel.catch_up.wake(subscription)
+    await one.until(lambda: later in one.seqs)
+    assert one.seqs == [1, later]
+    if answered:
+        one.socket.on_sent(conversation_id, later - 1)
+        outcome.set_result(None)
+        publish_entries([appended.entry] if appended.entry else [])
+        (last,) = await send(conversation_id, user)
+        await one.until(lambda: last in one.seqs)
+        assert one.seqs == [1, later, last]
+    else:  # its reply cannot tell what became of it
+        outcome.set_exception(TemporaryUnavailable())
+        await one.until(lambda: one.seqs[-2:] == [later - 1, later])
+        assert one.seqs == [1, later, later - 1, later]
+    assert one.socket.unanswered == {}

@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, Phase, settings
 
 from tests.e2e.server import database_url
 from tests.live.server import Cluster
+from tests.model.world import WINDOW
 from whispr.kernel import task_loop
 
 # An example is a second of a real server's work: none is too slow, and a failed one is not shrunk where nobody waits.
@@ -40,17 +41,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="module")
 def model_database(django_db_setup: None, django_db_blocker: Any) -> Iterator["psycopg.Connection[Any]"]:
     """The test database: open to the worker's tasks in this process, and a session of our own; emptied at the end."""
-    with django_db_blocker.unblock(), override_settings(WHISPR_SIGNATURES="optional"):
+    with django_db_blocker.unblock(), override_settings(WHISPR_SIGNATURES="optional", WHISPR_HASH_CHAIN=True):
         with psycopg.connect(database_url(), autocommit=True) as session:
             yield session
         task_loop.close()
-        call_command("flush", verbosity=0, interactive=False)
+        try:
+            # Whatever was done, the tables agree with each other and with the logs.
+            call_command("reconcile")
+        finally:
+            call_command("flush", verbosity=0, interactive=False)
 
 
 @pytest.fixture(scope="module")
 def server(model_database: "psycopg.Connection[Any]") -> Iterator[Cluster]:
-    """One process."""
-    servers = Cluster("uvicorn", workers=1)
+    """Two processes, with a window that is soon full, and the hash chain."""
+    servers = Cluster("uvicorn", workers=2, env={"WHISPR_HASH_CHAIN": "1", "WHISPR_WINDOW_ENTRIES": str(WINDOW)})
     try:
         servers.start()
         yield servers

@@ -27,8 +27,9 @@ class Connection:
     client: Client
     start: int
     forbidden: set[str]
-    own: set[int] = field(default_factory=set)  # seqs that this socket sent
-    raced: bool = False  # it sent while it may have been catching up: then its own entry may come as well, as a repeat
+    own: set[int] = field(default_factory=set)  # seqs that this socket sent: their replies tell them, no push does
+    binary: bool = False  # entries come, and are sent, in binary frames
+    cleared: int = 0  # entries that were acknowledged because the window was full
 
 
 @dataclass
@@ -42,6 +43,8 @@ class Device:
     hidden: set[str] = field(default_factory=set)
     connections: list[Connection] = field(default_factory=list)
     online: bool = False
+    revoked: bool = False
+    rekeyed: int = 0  # how often it got another key
     taken: int = 0  # of the present connection's pushes
 
     @property

@@ -277,7 +277,7 @@ async def search(stage: Stage, dead: dict[str, bytes], alive: set[str], queue: s
     try:
         key = f"canaries-{uuid4()}"
         client.rpush(key, b"a" * 2_000 + stage.canaries["kept"] + b"a" * 2_000)
-        assert redis_keys_with(stage.canaries["kept"]) == [key.encode()]
+        assert key.encode() in redis_keys_with(stage.canaries["kept"])  # beside the last entries of its conversation
         client.delete(key)
     finally:
         client.close()

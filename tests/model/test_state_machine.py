@@ -22,6 +22,7 @@ from tests.model.views import compare
 from tests.model.world import DEVICES, THERE, USERS, Over
 
 STEPS, STEPS_LEAST = 40, 30
+EXAMPLES = 30
 LOOK_AFTER = 14  # steps, at the least: a comparison takes as long as ten
 users = st.integers(0, USERS - 1)
 who = {"over": st.sampled_from(["socket", "rest"]), "user": users, "device": st.integers(0, DEVICES - 1)}
@@ -38,17 +39,25 @@ def operation(name: str, weight: int, **arguments: Any) -> list[st.SearchStrateg
 # One rule for all of them, and not one each: hypothesis would leave about half of the rules out of each example, and
 # what goes wrong between a removal, an edit and a return needs all three.
 IN_TURN = (
-    *operation("send", 3, **who, **which, kind=st.sampled_from(["plain", "metadata", "reply"])),
+    *operation("send", 3, **who, **which, kind=st.sampled_from(["plain", "metadata", "reply", "media"])),
     *operation("send", 2, **who, kind=st.sampled_from(["ttl", "read"]), index=0),
     *operation("resend", 1, over=who["over"], device=who["device"], **which),
     *operation("clash", 1, **who, **which),
-    *operation("acknowledge", 3, **who, back=st.integers(0, 3), read=st.booleans()),
+    *operation("acknowledge", 3, **who, back=st.integers(0, 3), read=st.booleans(), again=st.booleans()),
     *operation("edit", 3, **who, **which, times=st.sampled_from([1, 1, 1, 2, 12])),
     *operation("react", 3, **who, **which, emoji=st.sampled_from("ab"), remove=st.booleans()),
     *operation("delete", 2, **who, **which, for_everyone=st.booleans()),
     *operation("expire", 2, **which, work=st.booleans()),
     *operation("add", 2, by=managers, user=st.sampled_from([1, 2])),
     *operation("remove", 2, by=managers, user=st.sampled_from([1, 2])),
+    *operation("role", 1, by=managers, user=users, role=st.sampled_from(["owner", "admin", "member"])),
+    *operation(
+        "configure", 1, by=managers, setting=st.just("sharedHistory"), value=st.sampled_from([True, True, False])
+    ),
+    *operation("configure", 1, by=managers, setting=st.just("readReceipts"), value=st.sampled_from([False, None])),
+    *operation("tell", 1, user=users, reads=st.booleans()),
+    *operation("rekey", 1, user=users, device=who["device"]),
+    *operation("revoke", 1, user=users),
     *operation("schedule", 1, user=users, device=who["device"]),
     *operation("fire", 1, **which, cancel=st.sampled_from([False, False, True])),
     *operation("disconnect", 1, user=users, device=who["device"]),
@@ -56,6 +65,29 @@ IN_TURN = (
 )
 AT_ONCE = operation(
     "burst", 2, **which, removed=st.sampled_from([None, None, 1, 2]), edited=st.booleans(), deleted=st.booleans()
+)
+
+
+couple = st.integers(0, 1)
+told = {"over": st.sampled_from(["socket", "rest"]), "user": couple, "device": st.integers(0, DEVICES - 1)}
+BETWEEN_TWO = (
+    *operation("send", 4, **told, **which, kind=st.sampled_from(["plain", "metadata", "reply", "media"])),
+    *operation("send", 2, **told, kind=st.sampled_from(["ttl", "read"]), index=0),
+    *operation("block", 4, by=couple, on=st.booleans()),
+    *operation("configure", 2, by=couple, setting=st.just("color"), value=st.sampled_from(["red", "blue", None])),
+    *operation("configure", 1, by=couple, setting=st.just("readReceipts"), value=st.sampled_from([False, None])),
+    *operation("tell", 1, user=couple, reads=st.booleans()),
+    *operation("resend", 1, over=who["over"], device=who["device"], **which),
+    *operation("acknowledge", 3, **told, back=st.integers(0, 3), read=st.booleans(), again=st.booleans()),
+    *operation("edit", 3, **told, **which, times=st.sampled_from([1, 1, 2])),
+    *operation("react", 3, **told, **which, emoji=st.sampled_from("ab"), remove=st.booleans()),
+    *operation("delete", 2, **told, **which, for_everyone=st.booleans()),
+    *operation("expire", 2, **which, work=st.booleans()),
+    *operation("schedule", 1, user=couple, device=who["device"]),
+    *operation("fire", 1, **which, cancel=st.just(False)),
+    *operation("disconnect", 1, user=couple, device=who["device"]),
+    *operation("reconnect", 2, user=couple, device=who["device"], with_cursors=st.booleans()),
+    *operation("burst", 1, **which, removed=st.none(), edited=st.booleans(), deleted=st.booleans()),
 )
 
 
@@ -67,6 +99,7 @@ class Machine(RuleBasedStateMachine):
     loop: ClassVar[asyncio.AbstractEventLoop]
     counts: ClassVar[dict[str, int]]
     over: ClassVar[Over | None] = None
+    direct: ClassVar[bool] = False
     operations: ClassVar[Any] = st.one_of(*IN_TURN, *AT_ONCE)
 
     def __init__(self) -> None:
@@ -89,7 +122,7 @@ class Machine(RuleBasedStateMachine):
     @initialize(third=st.booleans(), sent=st.integers(1, 4))
     def begin(self, third: bool, sent: int) -> None:
         """The third user is there from the beginning, or not."""
-        self.run(self.world.begin([0, 1, 2] if third else [0, 1]))
+        self.run(self.world.begin([0, 1, 2] if third and not self.direct else [0, 1], self.direct))
         self.begun = True
         for number in range(sent):
             kind = ("plain", "ttl", "metadata", "read")[number]
@@ -126,6 +159,13 @@ class Machine(RuleBasedStateMachine):
             self.loop.run_until_complete(self.world.close())
 
 
+class Couple(Machine):
+    """A direct conversation, and the blocks between its two."""
+
+    direct = True
+    operations = st.one_of(*BETWEEN_TWO)
+
+
 def bound(base: type[Machine], server: Cluster, database: "psycopg.Connection[Any]") -> Iterator[type[Machine]]:
     """A machine on the running server, which logs no fault meanwhile."""
     loop = asyncio.new_event_loop()
@@ -140,6 +180,12 @@ def bound(base: type[Machine], server: Cluster, database: "psycopg.Connection[An
 def machine(server: Cluster, model_database: "psycopg.Connection[Any]") -> Iterator[type[Machine]]:
     """The machine, over both transports."""
     yield from bound(Machine, server, model_database)
+
+
+@pytest.fixture
+def couple_machine(server: Cluster, model_database: "psycopg.Connection[Any]") -> Iterator[type[Machine]]:
+    """The machine of two."""
+    yield from bound(Couple, server, model_database)
 
 
 def run_machine(machine: type[Machine], examples: int, steps: int) -> None:
@@ -159,5 +205,9 @@ def run_machine(machine: type[Machine], examples: int, steps: int) -> None:
 
 
 def test_every_device_ends_with_what_the_model_says(machine: type[Machine]) -> None:
-    run_machine(machine, examples=50, steps=STEPS)
-    assert machine.counts["examples"] >= 50 or "WHISPR_TEST_MODEL_EXAMPLES" in os.environ
+    run_machine(machine, examples=EXAMPLES, steps=STEPS)
+    assert machine.counts["examples"] >= EXAMPLES or "WHISPR_TEST_MODEL_EXAMPLES" in os.environ
+
+
+def test_what_a_block_keeps_apart_stays_apart(couple_machine: type[Machine]) -> None:
+    run_machine(couple_machine, examples=10, steps=STEPS)

@@ -75,4 +75,4 @@ def twice(server: Cluster, model_database: "psycopg.Connection[Any]") -> Iterato
 
 
 def test_both_transports_lead_to_the_same_log(twice: type[Machine]) -> None:
-    run_machine(twice, examples=6, steps=STEPS)
+    run_machine(twice, examples=5, steps=STEPS)

@@ -1,21 +1,35 @@
 """The comparison: what each device holds, and what the server answers each user by every route, against the model."""
 
 import asyncio
-from datetime import datetime
+from base64 import b64decode
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from itertools import pairwise
 from typing import Any
+from uuid import UUID
+
+import rfc8785
 
 from tests.model.devices import Device, assert_free
-from tests.model.reference import MESSAGES, Item
-from tests.model.world import AUDITOR, World
+from tests.model.items import MESSAGES, Item
+from tests.model.world import AUDITOR, NIL, World
 
 SAMPLE = 2  # messages that are asked for one by one, of each end of the log
 PAGE = 25
 
 
 def logged(world: World, user: int, item: Item) -> dict[str, Any]:
-    """An entry as the log reads for a user now: an empty place where it is gone or hidden."""
+    """An entry as the log reads for a user now: an empty place where it is gone, hidden or withheld."""
+    if world.model.shut(user, item):
+        return withheld(world.entry_of(item))
     return blanked(world.entry_of(item)) if world.model.blank(user, item) else world.entry_of(item)
+
+
+def withheld(entry: dict[str, Any]) -> dict[str, Any]:
+    """What stands in the place of an entry that a block keeps from its reader."""
+    kept = {name: entry[name] for name in ("messageId", "conversationId", "seq", "sentAt")}
+    empty = {"senderId": str(NIL), "type": "system", "content": "", "metadata": {"event": "withheld"}}
+    return dict.fromkeys(entry.keys() - {"ttlAfterRead"}) | kept | empty
 
 
 def blanked(entry: dict[str, Any]) -> dict[str, Any]:
@@ -28,7 +42,7 @@ def blanked(entry: dict[str, Any]) -> dict[str, Any]:
 def shown(world: World, user: int, item: Item) -> dict[str, Any]:
     """An entry as it is now, as history has it."""
     entry = logged(world, user, item)
-    if item.type not in MESSAGES:
+    if item.type not in MESSAGES or world.model.shut(user, item):
         return entry
     edit = world.model.last_edit(user, item)
     if edit is not None:
@@ -88,6 +102,7 @@ def _compare_places(world: World) -> None:
 async def _synced(world: World, user: int) -> list[dict[str, Any]]:
     """The whole log as a device that has nothing synchronises it, equal to the model's."""
     entries: list[dict[str, Any]] = []
+    links: list[tuple[int, str]] = []
     forbidden, complete = world.forbidden(user), False
     while not complete:
         body = {"cursors": {world.conversation: entries[-1]["seq"] if entries else 0}, "limit": PAGE}
@@ -95,14 +110,50 @@ async def _synced(world: World, user: int) -> list[dict[str, Any]]:
         assert_free(page, forbidden)
         for one in page["conversations"]:
             entries += one["messages"]
+            links += zip((entry["seq"] for entry in one["messages"]), one["chain"]["links"], strict=True)
+            assert (one["chain"]["seq"], one["chain"]["head"]) == links[-1]
         complete = page["complete"]
     for entry in entries:
         learn(world, entry)
-    assert entries == [logged(world, user, item) for item in world.model.visible(user)]
+    check_links(world, links)
+    expected = [logged(world, user, item) for item in world.model.visible(user)]
+    for found, wanted in zip(entries, expected, strict=False):
+        assert found == wanted, (user, found, wanted)
+    assert len(entries) == len(expected), (user, len(entries), len(expected))
     member = world.model.users[user]
     hidden = {item.message_id for item in world.model.items if item.seq in member.hidden}
     assert set(page["personal"]["hidden"]) == hidden
     return entries
+
+
+def check_links(world: World, links: list[tuple[int, str]]) -> None:
+    """The hash chain: each link is that of the entry as it was appended, and the same for every reader."""
+    before: tuple[int, str] | None = None
+    for seq, link in links:
+        assert world.links.setdefault(seq, link) == link, seq
+        if seq == 1 or (before is not None and before[0] == seq - 1):
+            made = link_of(bytes(32) if before is None else b64decode(before[1]), world.appended(seq))
+            assert made == b64decode(link), (seq, world.appended(seq))
+        before = seq, link
+
+
+def link_of(before: bytes, entry: dict[str, Any]) -> bytes:
+    """docs/protocol.md "The hash chain", in words of its own."""
+    moment = datetime.fromisoformat(entry["sentAt"]) - datetime(1970, 1, 1, tzinfo=UTC)
+    fields = (
+        UUID(entry["conversationId"]).bytes,
+        entry["seq"].to_bytes(8, "big"),
+        UUID(entry["messageId"]).bytes,
+        UUID(entry["senderId"]).bytes,
+        entry["type"].encode(),
+        sha256(b64decode(entry["content"])).digest(),
+        sha256(rfc8785.dumps(entry["metadata"])).digest(),
+        b"" if entry["target"] is None else UUID(entry["target"]).bytes,
+        b"" if entry["replyTo"] is None else UUID(entry["replyTo"]).bytes,
+        (moment // timedelta(microseconds=1)).to_bytes(8, "big"),
+    )
+    body = b"".join(len(field).to_bytes(4, "big") + field for field in fields)
+    return sha256(before + b"whispr/log/v1" + body).digest()
 
 
 async def _history(world: World, user: int) -> list[dict[str, Any]]:
@@ -156,6 +207,8 @@ async def _compare_user(world: World, user: int) -> None:
         "leftSeq": None,
         "deliveredSeq": member.delivered,
         "readSeq": member.read,
+        "role": member.role,
+        "settings": model.settings_of(user),
     }
     assert {name: about[name] for name in expected} == expected
     await _compare_receipts(world, user)
@@ -166,18 +219,25 @@ async def _compare_receipts(world: World, user: int) -> None:
     answer = world.ok(await world.rest(user, AUDITOR, "GET", f"conversations/{world.conversation}/receipts"))
     found = {one["userId"]: (one["deliveredSeq"], one["readSeq"]) for one in answer["receipts"]}
     assert found == {
-        str(world.people[one]): (model.users[one].delivered, model.users[one].read) for one in model.members
+        str(world.people[one]): (
+            model.delivered_shown(user, one),
+            model.users[one].read if one == user else model.users[one].public if model.tells(user) else 0,
+        )
+        for one in model.members
     }
     own = [item for item in model.messages if item.sender == user]
     for item in {item.seq: item for item in [*own[:SAMPLE], *own[-SAMPLE:]]}.values():
         answer = world.ok(await world.rest(user, AUDITOR, "GET", f"messages/{item.message_id}/delivery"))
         statuses = {one["userId"]: one["status"] for one in answer["recipients"]}
+        for one, _ in item.perhaps:
+            if statuses.get(str(world.people[one])) == "expired":  # the deletion came first
+                item.delivered_to.discard(one)
         assert statuses == {str(world.people[one]): model.status(item, one) for one in item.recipients}, item
         for one in answer["recipients"]:
-            assert (one["deliveredAt"] is not None) == (one["status"] != "sent")
+            assert (one["deliveredAt"] is not None) == (one["status"] in ("delivered", "read"))
             assert one["readAt"] is None or one["deliveredAt"] <= one["readAt"]
         if item.gone:
-            assert tuple(answer["erasure"].values()) == model.erasure(item), (answer, item)
+            assert tuple(answer["erasure"].values()) in model.erasures(item), (answer, item)
         else:
             assert "erasure" not in answer
 
@@ -200,21 +260,34 @@ async def _compare_device(world: World, device: Device) -> None:
     for connection in device.connections:
         client = connection.client
         seqs = client.seqs(world.conversation)
-        assert seqs == sorted(set(seqs)), (user, device.number, seqs)
-        assert connection.raced or not connection.own & set(seqs), (connection.own, seqs)
+        # In order and once; whoever is added to what is shared gets it from where they stand, which may be before.
+        again = sum(later <= earlier for earlier, later in pairwise(seqs))
+        assert again <= len(model.users[user].shared), (user, device.number, seqs)
+        assert not connection.own & set(seqs), (connection.own, seqs)
         assert client.entries.keys() <= {world.conversation}
-        assert_free([push.payload for push in client.pushes if push.event != "phx_reply"], connection.forbidden | never)
+        forbidden = connection.forbidden - _shared(world, user) | never
+        assert_free([push.payload for push in client.pushes if push.event != "phx_reply"], forbidden)
         _compare_pushed_receipts(world, device, connection.client)
 
 
 def _contents(world: World, user: int) -> set[str]:
     """The contents of entries that the user never could see."""
-    items = [item for item in world.model.items if not world.model.users[user].sees(item.seq)]
+    model = world.model
+    items = [item for item in model.items if not model.users[user].sees(item.seq) or model.shut(user, item)]
+    return {world.entry_of(item)["content"] for item in items} | {str(item.metadata.get("k")) for item in items}
+
+
+def _shared(world: World, user: int) -> set[str]:
+    """The contents of what was before the user came, and is shared with them since."""
+    spans = world.model.users[user].shared
+    items = [item for item in world.model.items if any(first <= item.seq <= last for first, last in spans)]
     return {world.entry_of(item)["content"] for item in items} | {str(item.metadata.get("k")) for item in items}
 
 
 def applied(world: World, device: Device, item: Item, entry: dict[str, Any]) -> dict[str, Any]:
     """An entry as a client holds it that applied what it was told of since: deletions, expiries, its own hiding."""
+    if world.model.shut(device.user, item):
+        return entry
     if world.model.blank(device.user, item):
         entry = blanked(entry)
     if item.root.expiry_moved:

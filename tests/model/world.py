@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import secrets
+from base64 import b64decode
 from collections.abc import Callable
 from typing import Any, Literal
 from uuid import UUID, uuid4
@@ -12,10 +13,15 @@ import psycopg
 from tests.live.client import Client, request, token_of
 from tests.live.server import Cluster
 from tests.model.devices import Connection, Device, assert_free, base64_of
-from tests.model.reference import NOBODY, Item, Reference, Refused
+from tests.model.items import NOBODY, Item, Refused
+from tests.model.reference import Reference
 
 NIL = UUID(int=0)
 USERS, DEVICES = 3, 2
+# Of the servers of these tests: entries that a socket gets without an acknowledgement, so that it meets its bound.
+WINDOW = 24
+RETIRED = 1000  # numbers of devices that were revoked
+REVOKED_SECONDS = 5.0  # the reliability catalogue, I17
 AUDITOR = DEVICES  # a third device of each user, which only asks
 THERE = [(0, 0), (1, 0)]  # (user, device) of those that are online throughout
 Over = Literal["socket", "rest"]
@@ -29,20 +35,28 @@ class World:
         self.cluster = cluster
         self.database = database
         self.over = over  # the only transport, or None for what each operation says
-        self.people = [uuid4() for _ in range(USERS)]
+        self.people = sorted(uuid4() for _ in range(USERS))  # the oldest of equals is the one of the least id
         self.devices = {(u, d): Device(u, d, uuid4()) for u in range(USERS) for d in range(DEVICES + 1)}
         self.conversation = ""
         self.model: Reference
         self.told: dict[tuple[int, int], tuple[int, int]] = {}  # (who may know, of whom): delivered and read up to
         self.name = secrets.token_hex(8)
+        self.links: dict[int, str] = {}  # the hash chain, as whoever came first was told it
         self._tokens, self._randoms = itertools.count(), itertools.count(1)
+        self._turns, self._retired = itertools.count(), itertools.count(RETIRED)
 
-    async def begin(self, members: list[int]) -> None:
-        """Make the group; every device has been there once, some stay."""
+    @property
+    def url(self) -> str:
+        """The processes in turn: nothing may depend on which one is asked."""
+        return self.cluster.urls[next(self._turns) % len(self.cluster.urls)]
+
+    async def begin(self, members: list[int], direct: bool = False) -> None:
+        """Make the group, or the direct conversation; every device has been there once, some stay."""
         await asyncio.gather(*(self.rest(u, d, "GET", "devices") for u, d in self.devices))
-        body = {"type": "group", "members": [str(self.people[user]) for user in members]}
+        kind = "direct" if direct else "group"
+        body = {"type": kind, "members": [str(self.people[user]) for user in members]}
         self.conversation = self.ok(await self.rest(0, AUDITOR, "POST", "conversations", body))["id"]
-        self.model = Reference(USERS, DEVICES, members)
+        self.model = Reference(USERS, DEVICES, members, direct=direct)
         for user, device in THERE:
             await self._connect(user, device, {})
 
@@ -56,7 +70,7 @@ class World:
 
     async def rest(self, user: int, device: int, method: str, path: str, body: Any = None) -> Outcome:
         token = token_of(self.people[user], self.devices[(user, device)].id)
-        answer = await asyncio.to_thread(request, self.cluster.url, method, path, body, token=token)
+        answer = await asyncio.to_thread(request, self.url, method, path, body, token=token)
         if 200 <= answer.status < 300:
             return "ok", answer.body
         assert answer.body["status"] == answer.status, answer
@@ -67,21 +81,55 @@ class World:
         assert outcome[0] == "ok", outcome
         return outcome[1]
 
-    async def _connect(self, user: int, device: int, cursors: dict[str, int] | None) -> None:
+    async def _connect(self, user: int, device: int, cursors: dict[str, int] | None, *, synced: bool = True) -> None:
         """`cursors` None: without, so from what the device acknowledged."""
         one = self.devices[(user, device)]
         forbidden = self.forbidden(user)
-        client = await Client.open(self.cluster.url, self.people[user], one.id)
+        client = await Client.open(self.url, self.people[user], one.id)
         start = self.model.acked[(user, device)] if cursors is None else cursors.get(self.conversation, 0)
-        one.connections.append(Connection(client, start, forbidden))
+        one.connections.append(Connection(client, start, forbidden, binary=device == 1))
         one.online, one.taken = True, 0
-        await client.join_inbox(**({} if cursors is None else {"cursors": cursors or {self.conversation: 0}}))
+        payload = {} if cursors is None else {"cursors": cursors or {self.conversation: 0}}
+        await client.join_inbox(synced=False, binary=device == 1, **payload)
+        if synced:
+            await self._served(one, lambda: bool(client.events("sync_complete")))
 
-    async def come_back(self, device: Device, with_cursors: bool = True) -> None:
+    async def come_back(self, device: Device, with_cursors: bool = True, synced: bool = True) -> None:
         """A device comes back, and says what it holds or leaves it to what it acknowledged."""
         device.absorb()
         cursors = {self.conversation: self.held(device)} if with_cursors else None
-        await self._connect(device.user, device.number, cursors)
+        await self._connect(device.user, device.number, cursors, synced=synced)
+
+    async def _served(self, device: Device, condition: Callable[[], bool]) -> None:
+        """Wait for what a socket gets; where its window is full, acknowledge what came."""
+        connection = device.connections[-1]
+        client = connection.client
+
+        def is_full() -> bool:
+            return len(client.seqs(self.conversation)) - connection.cleared >= WINDOW
+
+        while not condition():
+            await client.until(lambda: condition() or is_full())
+            if not condition():
+                seqs = client.seqs(self.conversation)
+                connection.cleared = len(seqs)
+                place = {"conversationId": self.conversation, "upTo": max(seqs)}
+                assert (await client.ask(client.inbox, "message_received", place)).ok == {}
+                self.model.acknowledge(device.user, device.number, max(seqs), read=False)
+                self.note_receipts(device.user)
+
+    def note_receipts(self, user: int) -> None:
+        """Who is a member when somebody acknowledges may learn of it as far as both tell, and that user's own
+        devices."""
+        member = self.model.users[user]
+        hushed = self.model.direct and bool(self.model.blocks)
+        for other in {user} if hushed else self.model.members | {user}:
+            read = self.told.get((other, user), (0, 0))[1]
+            if other == user:
+                read = member.read
+            elif self.model.users[other].tells:
+                read = max(read, member.public)
+            self.told[(other, user)] = (member.delivered, read)
 
     async def _socket(self, over: Over, user: int, device: int) -> Connection | None:
         """The socket to do something over, or None for REST."""
@@ -95,7 +143,13 @@ class World:
         return one.connections[-1]
 
     async def _ask(self, connection: Connection, event: str, body: Any) -> Outcome:
-        reply = await connection.client.ask(connection.client.inbox, event, body)
+        client = connection.client
+        if connection.binary and event in ("send_message", "edit_message"):
+            header = {name: value for name, value in body.items() if name != "content"}
+            content = b64decode(body["content"])
+            reply = await (await client.asked_binary(client.inbox, event, header, content))
+        else:
+            reply = await client.ask(client.inbox, event, body)
         return ("ok", reply.response) if reply.status == "ok" else ("error", reply.code)
 
     def entry_of(self, item: Item) -> dict[str, Any]:
@@ -112,7 +166,7 @@ class World:
             "metadata": self._metadata_of(item),
             "replyTo": None if item.reply_to is None else item.reply_to.message_id,
             "target": None if item.target is None else item.target.message_id,
-            "mediaId": None,
+            "mediaId": item.media_id,
             "clientRandom": item.client_random,
             "sentAt": item.sent_at,
             "editedAt": None,
@@ -121,12 +175,18 @@ class World:
         }
         return entry | ({} if item.ttl_after_read is None else {"ttlAfterRead": item.ttl_after_read})
 
+    def appended(self, seq: int) -> dict[str, Any]:
+        """The entry of a seq as it was appended, with its content."""
+        return self.entry_of(self.model.items[seq - 1])
+
     def _metadata_of(self, item: Item) -> dict[str, Any]:
         """Metadata as the wire has them: users and messages by their ids."""
         found = dict(item.metadata)
         if item.type == "system":
             for name in found.keys() & {"by"}:
                 found[name] = str(self.people[found[name]])
+            for name in found.keys() & {"roles"}:
+                found[name] = {str(self.people[user]): role for user, role in found[name].items()}
             for name in found.keys() & {"userIds"}:
                 found[name] = [str(self.people[user]) for user in found[name]]
             for name in found.keys() & {"messageId"}:
@@ -143,7 +203,8 @@ class World:
         """What no answer to the user may hold from now on: contents, as the wire has them."""
         found: set[str] = set()
         for item in self.model.items if self.conversation else []:
-            if not self.model.users[user].sees(item.seq) or self.model.blank(user, item):
+            model = self.model
+            if not model.users[user].sees(item.seq) or model.blank(user, item) or model.shut(user, item):
                 if item.content:
                     found.add(base64_of(item.content))
                 if "k" in item.metadata:
@@ -212,7 +273,7 @@ class World:
             return wanted <= set(connection.client.seqs(self.conversation))
 
         try:
-            await connection.client.until(all_there)
+            await self._served(device, all_there)
         except TimeoutError:
             held = connection.client.seqs(self.conversation)
             raise AssertionError(f"{device.user}.{device.number} lacks {sorted(wanted - set(held))}: {held}") from None

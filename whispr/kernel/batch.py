@@ -17,10 +17,11 @@ from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from enum import Enum
 from time import perf_counter
-from typing import Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, TypeVar
+from weakref import WeakSet
 
 from whispr.kernel import telemetry
-from whispr.kernel.errors import Overloaded, WhisprError
+from whispr.kernel.errors import DatabaseAway, Overloaded, WhisprError
 
 K = TypeVar("K", bound=Hashable)
 I = TypeVar("I")  # noqa: E741 - item
@@ -42,6 +43,17 @@ BUSY: Literal[Busy.BUSY] = Busy.BUSY
 Waiting = tuple[K, I, asyncio.Future[O]]
 
 
+# All that there are: a process that ends closes those of its loop.
+_open: "WeakSet[GroupCommit[Any, Any, Any]]" = WeakSet()
+
+
+async def close_all(seconds: float) -> None:
+    """Wait until everything that was submitted on the running loop is resolved, for at most `seconds`, and end the
+    threads: the last thing that a process does with its database."""
+    loop = asyncio.get_running_loop()
+    await asyncio.gather(*(commit.close(seconds) for commit in tuple(_open) if commit.loop is loop))
+
+
 class _Lane(Generic[K, I, O]):
     __slots__ = ("queue", "running")
 
@@ -57,6 +69,8 @@ class GroupCommit(Generic[K, I, O]):
     item alone gets, or BUSY (never when `patient`). If it raises a WhisprError, every item gets it; if it raises
     anything else, the items are flushed again one by one, so that a bad item costs only itself.
     `on_flushed(outcomes)` is called on the event loop before the callers' futures are resolved.
+    `on_away(waiting)`, where there is one, takes over what the database did not take (DatabaseAway), and what waits
+    behind it under the same keys, in order; it resolves the futures, or gives the items back with `resubmit`.
     After a batch of fewer than SMALL_BATCH items a lane rests for `rest` seconds.
     """
 
@@ -66,6 +80,7 @@ class GroupCommit(Generic[K, I, O]):
         flush: Callable[[Sequence[I], bool], Sequence[O | Exception | Busy]],
         *,
         on_flushed: Callable[[Sequence[O]], None] | None = None,
+        on_away: Callable[[Sequence[Waiting[K, I, O]]], None] | None = None,
         lanes: int = 1,
         patient_lanes: int = 4,
         batch_max: int = 256,
@@ -76,6 +91,7 @@ class GroupCommit(Generic[K, I, O]):
         self._rest = rest
         self._flush = flush
         self._on_flushed = on_flushed
+        self._on_away = on_away
         self._batch_max = batch_max
         self._waiting_max = waiting_max
         self._waiting = 0
@@ -85,9 +101,15 @@ class GroupCommit(Generic[K, I, O]):
         self._threads = ThreadPoolExecutor(lanes + patient_lanes, thread_name_prefix=f"batch-{name}")
         self._tasks: set[asyncio.Task[None]] = set()
         self._loop = asyncio.get_running_loop()
+        _open.add(self)
         self._gauge = telemetry.batch_waiting.labels(name)
         self._sizes = telemetry.batch_size.labels(name)
         self._seconds = telemetry.batch_seconds.labels(name)
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """The event loop that it belongs to."""
+        return self._loop
 
     @property
     def waiting(self) -> int:
@@ -99,17 +121,22 @@ class GroupCommit(Generic[K, I, O]):
         if self._waiting >= self._waiting_max:
             raise Overloaded()
         future: asyncio.Future[O] = self._loop.create_future()
+        self.resubmit((key, item, future))
+        return future
+
+    def resubmit(self, waiting: Waiting[K, I, O]) -> None:
+        """Queue what `on_away` took over, with the future that its caller has; there is always room for it."""
         self._waiting += 1
+        key = waiting[0]
         parked = self._parked.get(key)
         if parked is not None:
-            parked.append((key, item, future))
-            return future
+            parked.append(waiting)
+            return
         lane = self._lanes[hash(key) % len(self._lanes)]
-        lane.queue.append((key, item, future))
+        lane.queue.append(waiting)
         if not lane.running:
             lane.running = True
             self._spawn(self._drain(lane))
-        return future
 
     async def close(self, seconds: float) -> None:
         """Wait until everything submitted is resolved, for at most `seconds`, and end the threads."""
@@ -164,7 +191,13 @@ class GroupCommit(Generic[K, I, O]):
             except Exception:
                 log.exception("%s: what follows a flush failed; the flush itself stands", self.name)
         busy: list[Waiting[K, I, O]] = []
+        away: set[K] = set()
+        if self._on_away is not None and any(isinstance(outcome, DatabaseAway) for outcome in outcomes):
+            away = {one[0] for one, outcome in zip(batch, outcomes, strict=True) if isinstance(outcome, DatabaseAway)}
+            self._hand_over(away, batch, outcomes)
         for waiting, outcome in zip(batch, outcomes, strict=True):
+            if isinstance(outcome, Busy | DatabaseAway) and waiting[0] in away:
+                continue
             if isinstance(outcome, Busy):
                 busy.append(waiting)
                 continue
@@ -178,6 +211,25 @@ class GroupCommit(Generic[K, I, O]):
                 future.set_result(outcome)
         self._gauge.set(self._waiting)
         return busy
+
+    def _hand_over(self, keys: set[K], batch: list[Waiting[K, I, O]], outcomes: Sequence[O | Exception | Busy]) -> None:
+        """Give `on_away` all of these keys that is not decided, in the order in which it came."""
+        taken = [
+            waiting
+            for waiting, outcome in zip(batch, outcomes, strict=True)
+            if waiting[0] in keys and isinstance(outcome, Busy | DatabaseAway)
+        ]
+        for lane in self._lanes:
+            taken.extend(waiting for waiting in lane.queue if waiting[0] in keys)
+            lane.queue = deque(waiting for waiting in lane.queue if waiting[0] not in keys)
+        for key in keys:
+            parked = self._parked.get(key)
+            if parked:
+                taken.extend(parked)
+                parked.clear()
+        self._waiting -= len(taken)
+        assert self._on_away is not None
+        self._on_away(taken)
 
     async def _outcomes(self, items: list[I], patient: bool) -> Sequence[O | Exception | Busy]:
         try:

@@ -9,6 +9,8 @@ import functools
 import logging
 import os
 import random
+import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,13 +19,23 @@ from typing import Any, ParamSpec, TypeVar
 
 import psycopg
 import psycopg_pool
+from django.db import DEFAULT_DB_ALIAS, connection, connections, transaction
 from django.db import DatabaseError as DjangoDatabaseError
 from django.db import InterfaceError as DjangoInterfaceError
-from django.db import connection, transaction
 from psycopg import errors as pg
 
-from whispr.kernel.errors import Overloaded, TemporaryUnavailable, Timeout
+from whispr.kernel.breaker import breaker
+from whispr.kernel.errors import (
+    DatabaseAway,
+    DatabaseReadOnly,
+    DatabaseSlow,
+    OutcomeUnknown,
+    Overloaded,
+    TemporaryUnavailable,
+    Timeout,
+)
 from whispr.kernel.limits import LIMITS
+from whispr.kernel.overload import queues
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -36,9 +48,19 @@ WAITING_MAX = 1_024
 # Deadlock and serialization failures end a transaction that is safe to run again (40P01, 40001).
 RETRIES = 3
 _RETRYABLE = (pg.DeadlockDetected, pg.SerializationFailure)
+# After these the server is gone, or about to be: what it did with a commit that was on its way is not known.
+_ENDING = (pg.AdminShutdown, pg.CrashShutdown, pg.CannotConnectNow, pg.IdleInTransactionSessionTimeout)
+# So many statements in a row that were given up are an outage: the disk or the server hangs. One is a slow query.
+SLOW_IN_A_ROW = 5
+WATCH_SECONDS = 0.5
 
 _threads = ThreadPoolExecutor(max_workers=THREADS, thread_name_prefix="db")
 _waiting = 0
+_circuit = breaker("database")
+_slow_in_a_row = 0
+# The calls under way, by thread: since when, and on which connection.
+_running: dict[int, tuple[float, Any]] = {}
+_watcher: threading.Thread | None = None
 HEAL_SECONDS = 0.5
 # Off where event loops come and go, and their threads with them, as in tests: a connection dies with its thread.
 KEEPS = True
@@ -55,26 +77,35 @@ def postgres_error(error: BaseException) -> BaseException:
 def translated() -> Iterator[None]:
     """Turn what PostgreSQL, the driver and the pool say of an outage into coded errors (specification §5.1).
 
-    TemporaryUnavailable where nothing can have happened, Timeout where the outcome may be unknown. Errors that are
-    neither (a constraint, bad data) pass unchanged: they are for the caller, or faults of ours.
+    TemporaryUnavailable for a busy row. DatabaseAway (DatabaseReadOnly) where the database takes nothing: then nothing
+    happened, if the
+    call was one `pipelined()` transaction, and with `transaction.atomic()` unless it broke at the commit. DatabaseSlow
+    where a statement was given up, OutcomeUnknown where the commit of `pipelined()` was on its way. Errors that are
+    none of these (a constraint, bad data) pass unchanged: they are for the caller, or faults of ours.
     """
     try:
         yield
     except psycopg_pool.PoolTimeout as error:
-        raise TemporaryUnavailable("No database connection was free in time.", retry_after=2.0) from error
+        raise DatabaseAway("No database connection was free in time.", retry_after=2.0) from error
     except (DjangoDatabaseError, DjangoInterfaceError, psycopg.Error) as error:
         cause = postgres_error(error)
         if isinstance(cause, psycopg_pool.PoolTimeout):
-            raise TemporaryUnavailable("No database connection was free in time.", retry_after=2.0) from error
+            raise DatabaseAway("No database connection was free in time.", retry_after=2.0) from error
         if isinstance(cause, pg.LockNotAvailable | pg.DeadlockDetected | pg.SerializationFailure):
             raise TemporaryUnavailable("The row is busy.", retry_after=1.0) from error
         if isinstance(cause, pg.QueryCanceled):
-            raise Timeout() from error
-        if isinstance(cause, pg.ReadOnlySqlTransaction | pg.DiskFull | pg.TooManyConnections | pg.OutOfMemory):
-            raise TemporaryUnavailable(retry_after=5.0) from error
+            raise DatabaseSlow() from error
+        if isinstance(cause, _BrokenCommit):
+            raise OutcomeUnknown() from error
+        if isinstance(cause, pg.ReadOnlySqlTransaction | pg.DiskFull):
+            raise DatabaseReadOnly(retry_after=5.0) from error
         if isinstance(cause, psycopg.OperationalError | psycopg.InterfaceError):
-            raise TemporaryUnavailable(retry_after=5.0) from error
+            raise DatabaseAway(retry_after=5.0) from error
         raise
+
+
+class _BrokenCommit(psycopg.OperationalError):
+    """The connection broke after COMMIT was sent, and before it was answered."""
 
 
 def _heal_pool(error: BaseException) -> None:
@@ -85,9 +116,13 @@ def _heal_pool(error: BaseException) -> None:
         if time.monotonic() - _healed_at < HEAL_SECONDS:
             return
         _healed_at = time.monotonic()
-        pool = getattr(connection, "pool", None)  # of Django's PostgreSQL backend
-        if pool is not None:
-            pool.check()
+        _check_pool()
+
+
+def _check_pool() -> None:
+    pool = getattr(connection, "pool", None)  # of Django's PostgreSQL backend
+    if pool is not None:
+        pool.check()
 
 
 def call(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -108,22 +143,134 @@ def call_keeping(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) ->
     """
     if not KEEPS:
         return call(function, *args, **kwargs)
+    kept = connection.connection is not None
+    try:
+        return _attempt(function, *args, **kwargs)
+    except DatabaseReadOnly:
+        raise
+    except DatabaseAway:
+        if not kept or _circuit.state != "closed":
+            raise
+    # It may have died while it was idle, as after a restart of the server: that is no outage yet.
     return _attempt(function, *args, **kwargs)
 
 
+def refusal(message: str) -> DatabaseAway:
+    """What to tell who needs the database while it is away, with the time until it is worth to ask again."""
+    return DatabaseAway(message, retry_after=_circuit.retry_after or 5.0)
+
+
+def fullness() -> float:
+    """How full the queue of calls is that wait for a thread, from 0 to 1."""
+    return _waiting / WAITING_MAX
+
+
+queues.append(fullness)
+
+
+def _access() -> int:
+    try:
+        return _circuit.access()
+    except TemporaryUnavailable as error:
+        raise DatabaseAway(retry_after=error.retry_after) from None
+
+
 def _attempt(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    with translated():
-        for attempt in range(RETRIES + 1):
-            try:
-                return function(*args, **kwargs)
-            except (DjangoDatabaseError, DjangoInterfaceError, psycopg.Error) as error:
-                _heal_pool(error)
-                if not connection.in_atomic_block:
-                    connection.close()
-                if attempt == RETRIES or not isinstance(postgres_error(error), _RETRYABLE):
-                    raise
-                time.sleep(random.uniform(0.005, 0.02) * (attempt + 1))
+    """One call, if the circuit lets it through, and its outcome told to the circuit."""
+    ticket = _access()
+    if _watcher is None:
+        _watch()
+    thread = threading.get_ident()
+    _running[thread] = (time.monotonic(), connections[DEFAULT_DB_ALIAS])
+    try:
+        with translated():
+            result = _tries(function, *args, **kwargs)
+    except DatabaseReadOnly:
+        _circuit.success(ticket)  # it answers: what it still can do, reading, goes on
+        raise
+    except (DatabaseAway, OutcomeUnknown):
+        _circuit.failure(ticket)
+        raise
+    except DatabaseSlow:
+        _note_slow(ticket)
+        raise
+    except BaseException:  # it answered
+        _circuit.success(ticket)
+        raise
+    finally:
+        _running.pop(thread, None)
+    if _slow_in_a_row:
+        _note_quick()
+    if _circuit.state != "closed":
+        _check_pool()
+    _circuit.success(ticket)
+    return result
+
+
+def _note_slow(ticket: int) -> None:
+    """A statement was given up: one is a slow query, several with nothing in between are a database that hangs."""
+    global _slow_in_a_row
+    _slow_in_a_row += 1
+    if _slow_in_a_row >= SLOW_IN_A_ROW or _circuit.state != "closed":
+        _circuit.failure(ticket)
+    else:
+        _circuit.success(ticket)
+
+
+def _note_quick() -> None:
+    global _slow_in_a_row
+    _slow_in_a_row = 0
+
+
+def _tries(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    for attempt in range(RETRIES + 1):
+        try:
+            return function(*args, **kwargs)
+        except (DjangoDatabaseError, DjangoInterfaceError, psycopg.Error) as error:
+            _heal_pool(error)
+            if not connection.in_atomic_block:
+                connection.close()
+            if attempt == RETRIES or not isinstance(postgres_error(error), _RETRYABLE):
+                raise
+            time.sleep(random.uniform(0.005, 0.02) * (attempt + 1))
     raise AssertionError("unreachable")
+
+
+def _watch() -> None:
+    """Begin to end calls that the database does not answer: a server that hangs breaks no connection by itself."""
+    global _watcher
+    watcher = _watcher = threading.Thread(target=_end_hung, name="db-watch", daemon=True)
+    watcher.start()
+
+
+def _forget_watcher() -> None:
+    global _watcher
+    _watcher = None
+    _running.clear()
+
+
+os.register_at_fork(after_in_child=_forget_watcher)
+
+
+def _end_hung() -> None:
+    ended: dict[int, float] = {}
+    while True:
+        time.sleep(WATCH_SECONDS)
+        now = time.monotonic()
+        for thread, (since, wrapper) in tuple(_running.items()):
+            if now - since > LIMITS.database_call_seconds and ended.get(thread) != since:
+                ended[thread] = since
+                _disconnect(wrapper)
+
+
+def _disconnect(wrapper: Any) -> None:
+    """Shut the connection's socket down: whoever waits on it, in another thread, gets an error at once."""
+    try:
+        with socket.socket(fileno=os.dup(wrapper.connection.fileno())) as known:
+            known.shutdown(socket.SHUT_RDWR)
+    except (AttributeError, OSError, psycopg.Error):
+        return  # it waits for something else, or was answered this moment
+    log.warning("The database did not answer for %d s; the connection is ended", LIMITS.database_call_seconds)
 
 
 @contextmanager
@@ -141,12 +288,16 @@ def pipelined() -> Iterator[psycopg.Connection[Any]]:
         with transaction.atomic():  # a savepoint
             yield raw
         return
+    committing = False
     try:
         with raw.pipeline():
             psycopg.Cursor(raw).execute("BEGIN")
             yield raw
+            committing = True
             psycopg.Cursor(raw).execute("COMMIT")
-    except BaseException:
+    except BaseException as error:
+        if committing and isinstance(error, psycopg.Error) and (raw.closed or isinstance(error, _ENDING)):
+            raise _BrokenCommit(str(error)) from error
         if not raw.closed:
             raw.rollback()
         raise
@@ -155,10 +306,12 @@ def pipelined() -> Iterator[psycopg.Connection[Any]]:
 async def run(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """`call()` in a thread, without blocking the event loop.
 
-    Raises Overloaded when too many calls wait, Timeout when there is no answer within `LIMITS.request_seconds`, and
-    what `translated()` says.
+    Raises DatabaseAway at once while the circuit is open, Overloaded when too many calls wait, Timeout when there is no
+    answer within `LIMITS.request_seconds`, and what `translated()` says.
     """
     global _waiting
+    if _circuit.state == "open":
+        raise DatabaseAway(retry_after=_circuit.retry_after)
     if _waiting >= WAITING_MAX:
         raise Overloaded("Too many queries wait.")
     _waiting += 1

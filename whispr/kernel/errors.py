@@ -159,6 +159,14 @@ class TemporaryUnavailable(WhisprError):
     default_retry_after = 30.0
 
 
+class DatabaseAway(TemporaryUnavailable):
+    """The database is away, or takes no writes, and nothing of what was asked of it was done."""
+
+
+class DatabaseReadOnly(DatabaseAway):
+    """The database answers, and takes no writes: it is full, or a standby."""
+
+
 class Timeout(WhisprError):
     """The database did not answer in time: the outcome is unknown (specification §5.1: retry after 5 seconds)."""
 
@@ -166,6 +174,14 @@ class Timeout(WhisprError):
     status = 503
     default_message = "No answer in time; send again with the same clientRandom."
     default_retry_after = 5.0
+
+
+class DatabaseSlow(Timeout):
+    """The database gave a statement up; nothing of what was asked of it was done."""
+
+
+class OutcomeUnknown(Timeout):
+    """The connection broke while the commit was on its way."""
 
 
 class Overloaded(WhisprError):

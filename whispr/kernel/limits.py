@@ -22,6 +22,7 @@ class Limits:
     media_user_bytes: int = 10 * 1024 * 1024 * 1024  # all media of a user; 0 lifts it
     name_bytes: int = 128  # a device's name, a role, a platform
     conversation_settings_bytes: int = 4 * 1024
+    page_bytes: int = 1024 * 1024  # of content in one page of anything; at least one entry fits into each
 
     # Counts
     members_per_conversation: int = 1_000
@@ -37,10 +38,12 @@ class Limits:
     edits_per_message: int = 200
     reactions_per_user: int = 20  # different emoji of one user on one message
     reactions_per_message: int = 100  # different emoji on one message
+    reaction_window_ms: int = 250  # a reaction switched on and off again within it is one change; 0: each is its own
     reaction_users_shown: int = 20  # user ids beside an emoji's count in history
     hidden_shown: int = 10_000  # messages deleted for oneself, as a synchronisation or a join lists them
     scheduled_per_user: int = 100  # that wait for their time or to be encrypted again
     drafts_per_user: int = 200
+    login_failures: int = 10  # at the admin, of one address; then it waits
 
     # Rates (0 lifts one)
     sends_per_minute: int = 100
@@ -57,8 +60,15 @@ class Limits:
     schedule_ahead_seconds: int = 366 * 24 * 3600
     dedup_retention: int = 30 * 24 * 3600
     trace_retention: int = 7 * 24 * 3600
+    delivery_timeout_seconds: int = 30 * 24 * 3600  # what no device took by then has the status expired
+    tries_max: int = 5  # of a row of background work that fails by its own fault; then it is a dead letter
+    reconcile_interval_seconds: int = 24 * 3600  # from the beginning of one scheduled reconciliation to the next
+    reconcile_repair: int = 1  # 0: the scheduled reconciliation only tells what it finds
+    dead_letter_retention: int = 30 * 24 * 3600  # of dead letters that were requeued or discarded
     token_lifetime_max: int = 31 * 24 * 3600
     token_leeway: int = 30
+    login_pause_seconds: int = 900  # of an address with too many failed logins at the admin
+    token_warning_seconds: int = 60  # so long before a socket's token expires, it is told
     ticket_seconds: int = 30
 
     # The socket
@@ -66,13 +76,12 @@ class Limits:
     sockets_per_process: int = 20_000
     topics_per_socket: int = 100
     topic_inbox: int = 64  # events of one topic that wait for their turn; then the socket is not read
-    token_warning_seconds: int = 60  # so long before a socket's token expires, it is told
     socket_idle_seconds: int = 60  # phoenix.js sends a heartbeat every 30 s
+    ping_seconds: int = 20  # between pings, and until their pong: the other end is missed within 40 s (uvicorn)
     handshake_seconds: int = 10
     window_entries: int = 256  # unacknowledged entries of one socket, then it is served from the log
     window_bytes: int = 1024 * 1024  # the same in bytes, and the bound of what waits to be written to a socket
     write_seconds: int = 20  # a socket that takes nothing for so long is closed with 4408
-    ping_seconds: int = 20  # between pings, and until their pong: the other end is missed within 40 s (uvicorn)
 
     # Waits
     request_seconds: int = 9  # every request is answered within 10 s (docs/protocol.md §8.8)
@@ -80,9 +89,34 @@ class Limits:
     statement_timeout_ms: int = 4_000
     connect_seconds: int = 2
     pool_wait_seconds: int = 2
+    database_call_seconds: int = 7  # a call that PostgreSQL did not answer by then loses its connection
     redis_timeout_ms: int = 250
 
     media_transfer_seconds: int = 120  # 25 MiB in 120 s are 218 KB/s
+
+    # Pushes (docs/architecture.md "Pushes")
+    push_grace_seconds: int = 3  # after the send, an online device may acknowledge before anybody is told
+    push_window_seconds: int = 15  # one push a conversation and user within it; the next one carries the count
+    push_lease_seconds: int = 30  # what a dispatcher claimed and did not settle is another's then
+    push_attempts: int = 8  # refusals of a push by a service that works, 4 minutes in all; then it is a dead letter
+    push_log_max: int = 10_000  # pushes that the built-in log keeps
+    push_conversations: int = 500  # conversations for which a user may have preferences of their own
+
+    # Other services
+    service_send_ms: int = 300  # what a send waits for the user or the media service
+    service_ms: int = 5_000  # what anything else waits for a service
+    permission_seconds: int = 30  # how long a granted permission to send is kept; 0: every send asks
+    permission_refused_seconds: int = 5  # how long a refusal is kept, and what is known here while the service is away
+    permissions_max: int = 100_000  # kept by one process; 100,000 take about 60 MB
+
+    # Circuit breakers
+    circuit_failures: int = 5  # within the window, and half of its calls or more: the circuit opens
+    circuit_window_seconds: int = 10
+    circuit_pause_seconds: int = 1  # from an opening to its first probe; doubles with each probe that fails
+    circuit_pause_max_seconds: int = 15  # after an outage everything works again within 30 s
+    circuit_heal_seconds: int = 60  # closed for so long, the next pause is the first again
+    circuit_probe_seconds: int = 10  # a probe that never reports is given up; every request ends sooner
+    circuit_retry_seconds: int = 30  # what a refused client is told at the opening (specification §5.1)
 
     # Queues
     commit_waiting_max: int = 4_096  # entries that wait for the group commit of one process
@@ -90,6 +124,10 @@ class Limits:
     receipts_waiting_max: int = 16_384
     receipts_batch_max: int = 512
     bus_waiting_max: int = 2_048
+    recovery_waiting_max: int = 100_000  # sends that wait in Redis for the database, of all processes
+    recovery_waiting_bytes: int = 256 * 1024 * 1024  # the same in bytes
+    shed_lag_ms: int = 500  # an event loop so late refuses typing signs; twice as late, reading, and so on; 0: never
+    shed_queue_percent: int = 50  # the same of a queue so full; 15 percent more for each further kind; 0: never
     rest_running_max: int = 128  # REST requests of one process that run at once, a thread each
     media_transfers_max: int = 32  # media that one process takes in at once, and as many that it gives out
 

@@ -19,12 +19,14 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from whispr.kernel import telemetry
-from whispr.kernel.errors import Overloaded
+from whispr.kernel.breaker import breaker
+from whispr.kernel.errors import Overloaded, TemporaryUnavailable
 from whispr.kernel.limits import LIMITS
 
 I = TypeVar("I")  # noqa: E741 - item
 O = TypeVar("O")  # noqa: E741 - outcome
 log = logging.getLogger(__name__)
+_circuit = breaker("redis")
 
 # Batches have one call in flight each; tickets and probes take the rest. Beyond, calls wait, within their deadline.
 CONNECTIONS_MAX = 16
@@ -34,46 +36,68 @@ WAIT_SECONDS = 1.0
 PROBE_SECONDS = 1.0
 
 # A client belongs to the event loop that its connections were opened in: one loop a process, but many in tests.
-_clients: dict[asyncio.AbstractEventLoop, tuple[Redis, asyncio.Task[None]]] = {}
+_Clients = dict[tuple[asyncio.AbstractEventLoop, float], tuple[Redis, asyncio.Task[None]]]
+_clients: _Clients = {}
 
 
 class RedisAway(Exception):
     """Redis did not do what was asked, or not in time. What was asked may have happened."""
 
 
-def redis_client() -> Redis:
-    """The running loop's client of `REDIS_URL`; its connections close when the loop shuts its tasks down."""
+def redis_access() -> int:
+    """Ask the circuit for one call; what it answers goes to its `success` or `failure`. Raises RedisAway while it is
+    open."""
+    try:
+        return _circuit.access()
+    except TemporaryUnavailable:
+        raise RedisAway from None
+
+
+def redis_answered(ticket: int) -> None:
+    """The call of `redis_access` was answered, be it with a refusal."""
+    _circuit.success(ticket)
+
+
+def redis_failed(ticket: int) -> None:
+    """The call of `redis_access` found nobody, or no answer in time."""
+    _circuit.failure(ticket)
+
+
+def redis_client(seconds: float = WAIT_SECONDS) -> Redis:
+    """The running loop's client of `REDIS_URL`, which waits for at most `seconds`; its connections close when the loop
+    shuts its tasks down."""
     loop = asyncio.get_running_loop()
-    found = _clients.get(loop)
+    found = _clients.get((loop, seconds))
     if found is None:
         pool = BlockingConnectionPool.from_url(
             str(settings.CACHES["default"]["LOCATION"]),
             max_connections=CONNECTIONS_MAX,
-            timeout=WAIT_SECONDS,
-            socket_timeout=WAIT_SECONDS,
+            timeout=seconds,
+            socket_timeout=seconds,
             socket_connect_timeout=WAIT_SECONDS,
             # The pool itself opens a connection anew that was closed while idle; a retry would only do a thing twice.
             retry=Retry(NoBackoff(), 0),
         )
         client = Redis.from_pool(pool)
-        found = _clients[loop] = (client, loop.create_task(_keep(loop, client)))
+        found = _clients[loop, seconds] = (client, loop.create_task(_keep((loop, seconds), client)))
     return found[0]
 
 
-async def _keep(loop: asyncio.AbstractEventLoop, client: Redis) -> None:
+async def _keep(key: tuple[asyncio.AbstractEventLoop, float], client: Redis) -> None:
     """Hold the client until its loop cancels its tasks, as `asyncio.run()` does at its end; then close it."""
     try:
         await asyncio.Event().wait()
     finally:
-        if loop in _clients and _clients[loop][0] is client:
-            del _clients[loop]
+        if key in _clients and _clients[key][0] is client:
+            del _clients[key]
         await client.aclose()
 
 
 async def redis_close() -> None:
     """Close the running loop's connections; the next use opens new ones."""
-    found = _clients.pop(asyncio.get_running_loop(), None)
-    if found is not None:
+    loop = asyncio.get_running_loop()
+    for key in [key for key in _clients if key[0] is loop]:
+        found = _clients.pop(key)
         found[1].cancel()
         await asyncio.gather(found[1], return_exceptions=True)
         await found[0].aclose()  # a keeper that had not begun closed nothing
@@ -103,19 +127,24 @@ class RedisLink:
         """What the script answers. Raises RedisAway within `LIMITS.redis_timeout_ms`, at once after a failure."""
         if not self.is_up:
             raise RedisAway
+        ticket = redis_access()
         try:
             async with asyncio.timeout(LIMITS.redis_timeout_ms / 1000):
                 client: Any = redis_client()
                 try:
-                    return await client.execute_command("EVALSHA", script.sha, len(keys), *keys, *args)
+                    answer = await client.execute_command("EVALSHA", script.sha, len(keys), *keys, *args)
                 except redis_errors.NoScriptError:  # a new server; EVAL also keeps the script
-                    return await client.execute_command("EVAL", script.source, len(keys), *keys, *args)
+                    answer = await client.execute_command("EVAL", script.source, len(keys), *keys, *args)
         except (redis_errors.ConnectionError, redis_errors.TimeoutError, OSError) as error:
+            _circuit.failure(ticket)
             self._open(error)
             raise RedisAway from error
         except redis_errors.RedisError as error:  # it answers, but refuses: out of memory, read-only
+            _circuit.success(ticket)
             log.warning("Redis refuses what %s asks: %s", self.use, error)
             raise RedisAway from error
+        _circuit.success(ticket)
+        return answer
 
     async def wait_up(self, seconds: float) -> None:
         """Wait until Redis answers again, for at most `seconds`; at once while nothing is known against it."""
@@ -137,11 +166,16 @@ class RedisLink:
         while not self.is_up:
             await asyncio.sleep(PROBE_SECONDS)
             try:
+                ticket = redis_access()
                 async with asyncio.timeout(LIMITS.redis_timeout_ms / 1000):
                     client: Any = redis_client()
                     await client.execute_command("PING")
-            except (redis_errors.RedisError, OSError):
+            except RedisAway:
                 continue
+            except (redis_errors.RedisError, OSError):
+                _circuit.failure(ticket)
+                continue
+            _circuit.success(ticket)
             self.is_up = True
             self._up.set()
             telemetry.redis_up.labels(self.use).set(1)

@@ -159,6 +159,7 @@ async def test_the_author_learns_where_it_is_erased():
     sent = (await ann.send(conversation)).json
     path = f"/messages/{sent['messageId']}/delivery"
     assert "erasure" not in (await ann.get(path)).json
+    await cid.get("/devices")
 
     async def ack(client: Client, seq: int) -> None:
         assert (await client.post("/acks", {"conversationId": conversation, "upTo": seq})).status == 200
@@ -169,6 +170,9 @@ async def test_the_author_learns_where_it_is_erased():
     await ann.delete(f"/messages/{sent['messageId']}?for_everyone=true")
     assert (await ann.get(path)).json["erasure"] == {"reached": 2, "erased": 0}
     await ack(tablet, 3)
+    assert (await ann.get(path)).json["erasure"] == {"reached": 2, "erased": 1}
+    # A device that comes to its place only now never had it.
+    await ack(cid, 3)
     assert (await ann.get(path)).json["erasure"] == {"reached": 2, "erased": 1}
     await ack(bob, 3)
     assert (await ann.get(path)).json["erasure"] == {"reached": 2, "erased": 2}

@@ -115,13 +115,15 @@ async def test_an_expired_message_that_is_deleted_first_is_told_once():
 
 
 async def test_the_author_learns_where_an_expired_message_is_erased():
-    ann, bob = Client(), Client()
-    conversation = await ann.group(bob)
+    ann, bob, cid = Client(), Client(), Client()
+    conversation = await ann.group(bob, cid)
     sent = (await ann.send(conversation, ttl=60)).json["messageId"]
     await bob.post("/acks", {"conversationId": conversation, "upTo": 2})
     await make_due(sent)
     assert (await ann.get(f"/messages/{sent}/delivery")).json["erasure"] == {"reached": 1, "erased": 0}
     await messages_expire()
+    await cid.post("/acks", {"conversationId": conversation, "upTo": 3})
+    assert (await ann.get(f"/messages/{sent}/delivery")).json["erasure"] == {"reached": 1, "erased": 0}
     await bob.post("/acks", {"conversationId": conversation, "upTo": 3})
     assert (await ann.get(f"/messages/{sent}/delivery")).json["erasure"] == {"reached": 1, "erased": 1}
 

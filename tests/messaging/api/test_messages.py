@@ -89,7 +89,7 @@ async def test_delivery_is_told_to_the_sender_alone():
             for row in answer["recipients"]
         ]
 
-    assert await delivery() == [(str(first.user), "sent", False, False), (str(second.user), "sent", False, False)]
+    assert await delivery() == [(str(first.user), "pending", False, False), (str(second.user), "pending", False, False)]
     acked = await first.post("/acks", {"conversationId": conversation, "upTo": 2})
     assert (acked.status, acked.json) == (200, {})
     assert (await second.post(f"{path}/read")).json == {}

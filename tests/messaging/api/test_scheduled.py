@@ -1,6 +1,7 @@
 """Scheduled messages over REST, and their firing, on real tables: once, in time, or not at all."""
 
 import asyncio
+import base64
 import threading
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -9,12 +10,14 @@ from uuid import UUID, uuid4
 
 import pytest
 from django.db import connection, transaction
+from nacl.signing import SigningKey
 
+from messaging.devices import UpdateDevice
 from messaging.events import Actor
 from messaging.models import Draft, Message, ScheduledMessage, SendKey
-from messaging.services.devices import device_register_seen, device_revoke
+from messaging.services.devices import device_register_seen, device_revoke, device_update
 from messaging.services.scheduled import CLAIM_BATCH, LEASE_SECONDS, claims_fire, scheduled_send_due
-from messaging.store import scheduled as store
+from messaging.store import scheduled_firing as firing
 from tests.messaging.api.client import Client, message
 from whispr.kernel import database
 from whispr.kernel.limits import LIMITS
@@ -192,7 +195,7 @@ async def test_cancelled_is_never_sent():
     conversation = await ann.group(bob)
     made = await schedule(ann, conversation)
     await make_due(made)
-    claims = await database.run(store.scheduled_claim, CLAIM_BATCH, LEASE_SECONDS)
+    claims = await database.run(firing.scheduled_claim, CLAIM_BATCH, LEASE_SECONDS)
     assert [claim.id for claim in claims] == [UUID(made["id"])]
     assert (await ann.delete(f"/messages/scheduled/{made['id']}")).status == 204
     await claims_fire(claims)  # the worker had it in its hands already
@@ -206,7 +209,7 @@ async def test_a_change_overtakes_the_worker_that_holds_the_old_content():
     conversation = await ann.group(bob)
     made = await schedule(ann, conversation, text=b"old")
     await make_due(made)
-    claims = await database.run(store.scheduled_claim, CLAIM_BATCH, LEASE_SECONDS)
+    claims = await database.run(firing.scheduled_claim, CLAIM_BATCH, LEASE_SECONDS)
     await ann.ask("PUT", f"/messages/scheduled/{made['id']}", message(conversation, b"new") | {"scheduledFor": at(60)})
     await claims_fire(claims)
     assert await log_of(bob, conversation) == []
@@ -251,7 +254,7 @@ async def test_a_dead_workers_claims_are_taken_over():
     conversation = await ann.group(bob)
     made = await schedule(ann, conversation)
     await make_due(made)
-    held = await database.run(store.scheduled_claim, CLAIM_BATCH, 0.05)
+    held = await database.run(firing.scheduled_claim, CLAIM_BATCH, 0.05)
     assert len(held) == 1
     await asyncio.sleep(0.1)
     assert await scheduled_send_due() == 1
@@ -286,7 +289,31 @@ async def test_a_revoked_device_sends_nothing():
     assert await log_of(bob, conversation) == []
 
 
-@pytest.mark.parametrize("change", ["member added", "device added", "device revoked"])
+def new_key() -> str:
+    """A public key for either use."""
+    return base64.b64encode(bytes(SigningKey.generate().verify_key)).decode()
+
+
+async def device_keys_set(client: Client, **keys: str) -> None:
+    await device_update(Actor(client.user, client.device), client.device, UpdateDevice(**keys))
+
+
+async def test_keys_of_before_and_the_same_keys_again_hold_nothing_back():
+    ann, bob = Client(), Client()
+    conversation = await ann.group(bob)
+    await bob.get("/devices")
+    keys = {"public_key": new_key(), "encryption_key": new_key()}
+    await device_keys_set(bob, **keys)
+    made = await schedule(ann, conversation)
+    await device_keys_set(bob, **keys, name="phone")
+    await make_due(made)
+    await scheduled_send_due()
+    assert (await ann.get(f"/messages/scheduled/{made['id']}")).json["state"] == "sent"
+
+
+@pytest.mark.parametrize(
+    "change", ["member added", "device added", "device revoked", "encryption key", "signing key", "own key"]
+)
 async def test_what_was_encrypted_for_others_is_held(change):
     ann, bob, tab = Client(), Client(), Client()
     conversation = await ann.group(bob)
@@ -297,6 +324,12 @@ async def test_what_was_encrypted_for_others_is_held(change):
         await ann.post(f"/conversations/{conversation}/members", {"userIds": [tab.user]})
     elif change == "device added":
         await device_register_seen(bob.user, uuid4())
+    elif change == "encryption key":
+        await device_keys_set(old, encryption_key=new_key())
+    elif change == "signing key":
+        await device_keys_set(old, public_key=new_key())
+    elif change == "own key":
+        await device_keys_set(ann, encryption_key=new_key())
     else:
         await device_revoke(Actor(bob.user, bob.device), old.device)
     await make_due(made)
@@ -375,10 +408,12 @@ async def test_sync_tells_what_waits():
 
 
 def test_a_fault_is_not_tried_for_ever():
-    claim = store.Claim(uuid4(), datetime.now(UTC), uuid4(), None, None, 1, 1)  # type: ignore[arg-type]
-    assert store.verdict_of(claim, RuntimeError()).state == "scheduled"
-    tired = store.Claim(uuid4(), datetime.now(UTC), uuid4(), None, None, 1, store.FAULTS_MAX)  # type: ignore[arg-type]
-    assert store.verdict_of(tired, RuntimeError()) == store.Verdict(tired, "failed", "internal_error", 0.0)
+    claim = firing.Claim(uuid4(), datetime.now(UTC), uuid4(), None, None, 1, 1, False)
+    assert firing.verdict_of(claim, RuntimeError()).state == "scheduled"
+    tired = replace(claim, attempts=firing.FAULTS_MAX)
+    assert firing.verdict_of(tired, RuntimeError()) == firing.Verdict(
+        tired, "failed", "internal_error", 0.0, "RuntimeError"
+    )
 
 
 async def test_scheduling_and_changing_count_as_sends(monkeypatch):

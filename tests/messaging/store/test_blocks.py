@@ -15,8 +15,8 @@ from delivery.store.receipts import NewReceipt, receipts_write
 from messaging.events import NOBODY, BlankEntry, WithheldEntry
 from messaging.models import Block, Device, Message
 from messaging.store.blocks import block_remove, block_set, list_blocks
-from messaging.store.conversations import conversation_create, get_conversation
-from messaging.store.entries import Position, get_entry, list_entries_after, list_entries_between, list_history
+from messaging.store.conversations import conversation_create, conversation_update, get_conversation
+from messaging.store.entries import Position, get_entry, get_log_page, list_entries_between, list_history
 from messaging.store.locked import conversation_lock
 from messaging.store.log import Appended, NewEntry, entries_append
 from messaging.store.members import list_receipts
@@ -58,7 +58,7 @@ def receive(conversation_id: UUID, user: UUID, up_to: int, *, read: bool = False
 
 
 def seen(user: UUID, conversation_id: UUID) -> list[tuple[int, str, bytes, str]]:
-    entries = list_entries_after(user, [Position(conversation_id, 0)], 100)
+    entries = get_log_page(user, [Position(conversation_id, 0)], 100, 2**30).entries
     return [(entry.seq, entry.type, entry.content, bytes(entry.metadata).decode()) for entry in entries]
 
 
@@ -84,8 +84,8 @@ def test_every_reading_gives_the_blocker_a_blank():
     block_set(ann, bob, LIMIT)
     sent = send(conversation_id, bob, signature=b"s" * 64, metadata=b'{"a":1}').outcome
     blanks = [
-        list_entries_after(ann, [Position(conversation_id, 1)], 10)[0],
-        list_history(ann, conversation_id, None, None, 10)[-1],
+        get_log_page(ann, [Position(conversation_id, 1)], 10, 2**30).entries[0],
+        list_history(ann, conversation_id, None, None, 10, 2**30)[0][-1],
         get_entry(ann, sent.message_id),
     ]
     for blank in blanks:
@@ -254,9 +254,74 @@ def test_nothing_committed_after_the_block_is_delivered():
                 pass
             stop.set()
             sending.result(10)
-        entries = list_entries_after(ann, [Position(conversation_id, 0)], 10_000)
+        entries = get_log_page(ann, [Position(conversation_id, 0)], 10_000, 2**30).entries
         assert [entry.seq for entry in entries] == list(range(1, len(entries) + 1))
         blanks = [isinstance(entry, BlankEntry) for entry in entries]
         assert blanks == sorted(blanks)  # none before, none but blanks after
         assert all(blanks[head:])
         assert len(entries) > head
+
+
+# --- settings
+
+
+def chosen_by(user: UUID, conversation_id: UUID, **change: Any) -> tuple[dict[str, Any], tuple[Any, ...]]:
+    view, entries = conversation_update(user, conversation_id, change)
+    return view.settings, entries
+
+
+def test_settings_of_a_blocked_user_are_their_own_alone_to_see():
+    ann, bob = uuid4(), uuid4()
+    conversation_id = direct_of(ann, bob)
+    chosen_by(ann, conversation_id, color="red")
+    block_set(ann, bob, LIMIT)
+    settings, (entry,) = chosen_by(bob, conversation_id, ttl=60, color="blue")
+    assert settings == {"color": "blue", "ttl": 60}  # as ever
+    assert isinstance(entry, WithheldEntry)
+    assert chosen_by(bob, conversation_id, ttl=60) == (settings, ())
+    assert get_conversation(bob, conversation_id).settings == settings
+    assert get_conversation(ann, conversation_id).settings == {"color": "red"}
+    assert seen(ann, conversation_id)[-1] == (3, "system", b"", '{"event":"withheld"}')
+    assert '"conversation_updated"' in seen(bob, conversation_id)[-1][3].replace(" ", "")
+
+
+def test_the_timer_of_a_blocked_user_counts_for_what_they_send_alone():
+    ann, bob = uuid4(), uuid4()
+    conversation_id = direct_of(ann, bob)
+    chosen_by(ann, conversation_id, ttl=3_600)
+    block_set(ann, bob, LIMIT)
+    chosen_by(bob, conversation_id, ttl=60)
+    sent = send(conversation_id, bob).outcome
+    assert (sent.expires_at - sent.sent_at).total_seconds() == 60
+    back = send(conversation_id, ann).outcome
+    assert (back.expires_at - back.sent_at).total_seconds() == 3_600
+    chosen_by(bob, conversation_id, ttl=None)
+    assert send(conversation_id, bob).outcome.expires_at is None
+
+
+def test_the_next_settings_that_nobody_withholds_replace_them():
+    ann, bob = uuid4(), uuid4()
+    conversation_id = direct_of(ann, bob)
+    block_set(ann, bob, LIMIT)
+    chosen_by(bob, conversation_id, color="blue")
+    # Between two that block nobody, the same choice again reaches the other.
+    block_remove(ann, bob)
+    settings, (entry,) = chosen_by(bob, conversation_id, color="blue")
+    assert not isinstance(entry, WithheldEntry)
+    assert get_conversation(ann, conversation_id).settings == settings == {"color": "blue"}
+    block_set(ann, bob, LIMIT)
+    chosen_by(bob, conversation_id, color="green")
+    _, (entry,) = chosen_by(ann, conversation_id, color="red")
+    assert not isinstance(entry, WithheldEntry)  # the blocker is not withheld
+    assert get_conversation(bob, conversation_id).settings == {"color": "red"}
+
+
+def test_who_chose_not_to_tell_while_blocked_does_not_tell_afterwards():
+    ann, bob = uuid4(), uuid4()
+    conversation_id = direct_of(ann, bob)
+    block_set(ann, bob, LIMIT)
+    chosen_by(bob, conversation_id, readReceipts=False)
+    block_remove(ann, bob)
+    sent = send(conversation_id, ann).outcome
+    assert receive(conversation_id, bob, sent.seq, read=True) == ["delivered other", "read self"]
+    assert {one.user_id: one.read_seq for one in list_receipts(ann, conversation_id)}[bob] == 0

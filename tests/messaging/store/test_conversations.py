@@ -9,6 +9,7 @@ import pytest
 from messaging.events import Entry
 from messaging.models import Conversation, Member, Message
 from messaging.store import conversations as store
+from messaging.store.deletions import message_hide
 from whispr.kernel.errors import BadRequest, Forbidden, NotFound, TooLarge
 from whispr.kernel.ids import new_id
 
@@ -134,6 +135,20 @@ def test_unread_counts_what_others_sent_and_is_readable():
     assert store.get_conversation(bob, conversation_id).unread == 3
     assert store.get_conversation(ann, conversation_id).unread == 1
     assert [view.unread for view in store.list_conversations(bob, 10)] == [3]
+
+
+def test_unread_leaves_out_what_the_user_deleted_for_themselves():
+    ann, bob = uuid4(), uuid4()
+    conversation_id = group_of(ann, bob).view.id
+    ids = [message_of(conversation_id, ann).id for _ in range(4)]
+    message_hide(bob, ids[1])
+    assert store.get_conversation(bob, conversation_id).unread == 3
+    message_hide(bob, ids[2])
+    assert [view.unread for view in store.list_conversations(bob, 10)] == [2]
+    # What another user hides is that user's matter, and what was read before it was hidden changes nothing.
+    message_hide(ann, ids[3])
+    Member.objects.filter(user_id=bob).update(delivered_seq=3, read_seq=3)
+    assert store.get_conversation(bob, conversation_id).unread == 1
 
 
 def test_unread_stops_counting_at_its_bound():

@@ -254,7 +254,7 @@ def test_a_claim_that_nobody_settles_is_taken_over():
     (again,) = media_links_claim(10)
     assert (again.id, again.attempts) == (link.id, 2)
     assert media_link_retry(link) == 1.0  # the first claim is over and changes nothing
-    MediaLink.objects.filter(attempts=2, next_try_at__gt=Now() + timedelta(seconds=20)).get()
+    MediaLink.objects.filter(attempts=2, next_try_at__gt=Now() + timedelta(seconds=15)).get()
 
 
 def test_a_user_stores_a_bounded_amount():
