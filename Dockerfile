@@ -1,5 +1,5 @@
 # The processes of script/server, one role a container, against PostgreSQL and Redis from outside (config/compose.yaml).
-#   docker build -t whispr . ; docker run --env-file .env whispr web|worker|beat|migrate
+#   docker build -t whispr . ; docker run --env-file .env whispr web|worker|beat|grpc|migrate
 FROM python:3.11-slim AS packages
 RUN python -m venv /venv
 COPY requirements.txt .
@@ -10,7 +10,8 @@ RUN /venv/bin/pip install --no-cache-dir --only-binary :all: --require-hashes -r
 FROM python:3.11-slim
 ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
     DJANGO_SETTINGS_MODULE=whispr.settings WHISPR_STATIC_ROOT=/srv/static WHISPR_HOST=0.0.0.0 WHISPR_PORT=8000
-RUN useradd --system --uid 10001 --home-dir /nonexistent --shell /usr/sbin/nologin whispr
+RUN useradd --system --uid 10001 --home-dir /nonexistent --shell /usr/sbin/nologin whispr \
+    && install -d -o whispr -g whispr /srv/media
 COPY --from=packages /venv /venv
 WORKDIR /srv/whispr
 COPY manage.py LICENSE README.md requirements.txt ./

@@ -46,6 +46,8 @@ class PeriodicTaskAdmin(beat.PeriodicTaskAdmin, ModelAdmin):  # type: ignore[mis
     """What beat starts, and when: editable while it runs."""
 
     form = _PeriodicTaskForm
+    # The package's own template has an inline script, which the admin's policy does not run (whispr/headers.py).
+    change_form_template = "admin/change_form.html"
 
 
 @admin.register(IntervalSchedule)

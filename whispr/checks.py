@@ -4,6 +4,7 @@ The serving processes call `require_serving_settings()`: what would make them se
 """
 
 import ipaddress
+import os
 from collections.abc import Callable, Iterator, Sequence
 from urllib.parse import urlsplit
 
@@ -12,8 +13,10 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning
 from django.core.exceptions import ImproperlyConfigured
 
+from whispr.kernel import failpoints
 from whispr.kernel.auth import SECRET_BYTES_MIN, SYMMETRIC_ALGORITHMS
 from whispr.kernel.jwks import ASYMMETRIC_ALGORITHMS, SCHEMES
+from whispr.kernel.remote_service import remote_services
 from whispr.kernel.service_entry import service_entry
 
 SIGNATURE_MODES = ("required", "optional", "off")
@@ -37,6 +40,8 @@ def check_settings(app_configs: Sequence[AppConfig] | None = None, **kwargs: obj
         _signatures,
         _trace,
         _grpc,
+        _services,
+        _failpoints,
     )
     return [message for part in parts for message in part()]
 
@@ -235,6 +240,42 @@ def _grpc() -> Messages:
     refusal = service_entry().refusal()
     if refusal is not None:
         yield Error(refusal[0], hint=refusal[1], id="whispr.E011")
+
+
+def _failpoints() -> Messages:
+    if not failpoints.asked(os.environ):
+        return
+    if not failpoints.allowed(os.environ):
+        yield Error(
+            "WHISPR_FAILPOINTS or WHISPR_FAILPOINTS_FILE is set: they make this server fail on purpose.",
+            hint="Unset them. A test's own server sets WHISPR_ALLOW_FAILPOINTS=1 beside them.",
+            id="whispr.E020",
+        )
+    else:
+        yield Warning(
+            "Failpoints can be armed in this process: it may fail on purpose.",
+            hint="Unset WHISPR_FAILPOINTS, WHISPR_FAILPOINTS_FILE and WHISPR_ALLOW_FAILPOINTS outside of tests.",
+            id="whispr.W020",
+        )
+
+
+def _services() -> Messages:
+    told = set()  # the files of TLS are the same for all three
+    for remote in remote_services().values():
+        refusal, danger = remote.refusal(), remote.danger()
+        if refusal is not None and refusal not in told:
+            told.add(refusal)
+            yield Error(refusal[0], hint=refusal[1], id="whispr.E013")
+        if refusal is None and danger is not None:
+            yield Warning(danger[0], hint=danger[1], id="whispr.W013")
+    if not remote_services() and (
+        settings.WHISPR_SERVICES_CA or settings.WHISPR_SERVICES_CERT or settings.WHISPR_SERVICES_KEY
+    ):
+        yield Warning(
+            "WHISPR_SERVICES_CA, …_CERT or …_KEY is set and no service is: this server answers for them itself.",
+            hint="Set WHISPR_USER_SERVICE, WHISPR_MEDIA_SERVICE or WHISPR_NOTIFICATION_SERVICE, or unset them.",
+            id="whispr.W014",
+        )
 
 
 def _is_origin(origin: str) -> bool:

@@ -26,7 +26,8 @@ from whispr.kernel.limits import LIMITS  # noqa: E402
 
 CLOSE_RESTART = 4500
 # A stop is to end within 10 s; whoever does not answer a close by then is cut off.
-CLOSING_SECONDS = 3.0
+CLOSING_SECONDS = 2.0
+LEFT_SECONDS = 1.0
 # Frames above the limit are refused by our own code; this is the bound of what daphne reads at all.
 FRAME_SLACK_BYTES = 1024
 
@@ -95,11 +96,30 @@ class WhisprServer(Server):  # type: ignore[misc]  # daphne is not typed
         return flushed
 
     async def _close_sockets(self) -> None:
-        """Close every socket, those still in their handshake among them, and wait for the clients' answers.
+        """Answer what was asked, by sockets and by HTTP, close every socket, and commit what waits.
 
         What a client still writes to a process that is gone makes TCP drop the close frame with its code.
         """
-        deadline = asyncio.get_event_loop().time() + CLOSING_SECONDS
+        from whispr.lifespan import drain, stop
+
+        await drain(CLOSE_RESTART)
+        await self._finish_requests()
+        await self._close_rest()
+        await stop()
+
+    async def _finish_requests(self) -> None:
+        """Let HTTP requests that have begun be answered; idle connections have none."""
+        answering = [
+            details["application_instance"]
+            for protocol, details in self.connections.items()
+            if not isinstance(protocol, WebSocketProtocol) and "application_instance" in details
+        ]
+        if answering:
+            await asyncio.wait(answering, timeout=CLOSING_SECONDS)
+
+    async def _close_rest(self) -> None:
+        """Close the sockets that are not the application's yet, or that did not answer."""
+        deadline = asyncio.get_event_loop().time() + LEFT_SECONDS
         while asyncio.get_event_loop().time() < deadline:
             left = [
                 protocol

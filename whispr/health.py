@@ -1,17 +1,22 @@
 """`/livez` and `/readyz`: whether the process runs, and whether it can do its work."""
 
 import logging
+from typing import Any
 
 import redis
+from asgiref.sync import async_to_sync
 from django.conf import settings
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, JsonResponse
 from django.views.decorators.http import require_safe
 
+from messaging.store.recovery import QueueNotDurable, pending_check
 from whispr.kernel import database
+from whispr.kernel.breaker import breakers
 from whispr.kernel.errors import WhisprError
 from whispr.kernel.limits import LIMITS
+from whispr.kernel.redis import RedisAway
 
 log = logging.getLogger(__name__)
 _NO_STORE = {"Cache-Control": "no-store"}
@@ -26,14 +31,36 @@ def livez(request: HttpRequest) -> JsonResponse:
 
 @require_safe
 def readyz(request: HttpRequest) -> JsonResponse:
-    """200 where the database answers and has all migrations; 503 else. Redis is reported: without it we are slower."""
+    """200 where the database answers and has all migrations, and, as `degraded`, where it is away and sends can wait
+    for it in the recovery queue; 503 else. Redis and the circuits are reported: without them less works, or slower."""
+    away = False
     try:
         state = database.call(_database_state)
     except WhisprError as error:
-        state = error.code
-    ready = state == "ok"
-    body = {"status": "ok" if ready else "unavailable", "database": state, "redis": _redis_state()}
-    return JsonResponse(body, status=200 if ready else 503, headers=_NO_STORE)
+        state, away = error.code, True
+    body: dict[str, Any] = {
+        "status": "ok" if state == "ok" else "unavailable",
+        "database": state,
+        "redis": _redis_state(),
+        "circuits": {name: circuit.state for name, circuit in breakers().items()},
+    }
+    if away:
+        queue = async_to_sync(_queue_state)()
+        body |= {"status": "degraded" if queue == "ok" else "unavailable", "recoveryQueue": queue}
+    elif state == "ok" and any(circuit != "closed" for circuit in body["circuits"].values()):
+        body["status"] = "degraded"
+    return JsonResponse(body, status=503 if body["status"] == "unavailable" else 200, headers=_NO_STORE)
+
+
+async def _queue_state() -> str:
+    """Whether sends can wait in Redis, and why not."""
+    try:
+        await pending_check()
+    except QueueNotDurable as error:
+        return str(error)
+    except RedisAway:
+        return "unavailable"
+    return "ok"
 
 
 def _database_state() -> str:

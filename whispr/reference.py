@@ -14,6 +14,7 @@ import msgspec
 from drf_spectacular.generators import SchemaGenerator
 from prometheus_client.metrics import MetricWrapperBase
 
+from delivery.store.reconcile_checks import CHECKS, KEY_ORPHAN
 from messaging import events, requests
 from whispr.kernel import errors, limits, telemetry
 
@@ -141,6 +142,12 @@ def metrics_section() -> str:
     return table(("metric", "type", "labels", "what"), rows)
 
 
+def reconcile_section() -> str:
+    """The checks of the reconciliation."""
+    rows = [(f"`{check.name}`", check.what) for check in (*CHECKS, KEY_ORPHAN)]
+    return table(("check", "what is wrong, and what is done"), rows)
+
+
 SECTIONS: dict[str, Callable[[], str]] = {
     "requests": requests_section,
     "events": events_section,
@@ -148,6 +155,7 @@ SECTIONS: dict[str, Callable[[], str]] = {
     "limits": limits_section,
     "routes": routes_section,
     "metrics": metrics_section,
+    "reconcile": reconcile_section,
 }
 
 

@@ -1,6 +1,7 @@
 """Settings, read from the environment. `whispr/checks.py` explains a missing or dangerous value."""
 
 import os
+from datetime import timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -30,13 +31,16 @@ INSTALLED_APPS = [
     "drf_spectacular",
     "drf_spectacular_sidecar",
     "django_celery_beat",
+    "axes",
     "whispr",
     "messaging",
     "delivery",
     "trust",
+    "integrations",
 ]
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
+    "whispr.headers.ContentSecurityPolicy",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -44,6 +48,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "axes.middleware.AxesMiddleware",
 ]
 ROOT_URLCONF = "whispr.urls"
 ASGI_APPLICATION = "whispr.asgi.application"
@@ -81,6 +86,9 @@ DATABASES["default"] |= {
             "min_size": 2,
             "max_size": env.int("WHISPR_DB_POOL", default=20),
             "timeout": LIMITS.pool_wait_seconds,
+            # Then the pool gives up to connect, until it is asked for a connection again. By its default it goes on by
+            # itself, after pauses that double: when the database was away for a minute, it would stay away for two.
+            "reconnect_timeout": 1,
         },
         "connect_timeout": LIMITS.connect_seconds,
         "tcp_user_timeout": 5_000,
@@ -130,7 +138,35 @@ CELERY_TASK_SOFT_TIME_LIMIT = 100
 CELERY_TIMEZONE = "UTC"
 CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
-CELERY_BROKER_TRANSPORT_OPTIONS = {"visibility_timeout": 600, "global_keyprefix": "whispr-celery-"}
+CELERY_BROKER_CONNECTION_MAX_RETRIES = None  # for ever: Redis may be away for as long as it is
+CELERY_BROKER_CONNECTION_TIMEOUT = 2
+CELERY_BROKER_TRANSPORT_OPTIONS = {
+    # After so long a task that nobody acknowledged is given out again: far beyond CELERY_TASK_TIME_LIMIT, so that no
+    # running task is given out twice. Nothing waits for it: what a dead worker held, the next run of the beat does.
+    "visibility_timeout": 600,
+    "global_keyprefix": "whispr-celery-",
+    # A Redis that hangs is noticed. Kombu's own reads block for a second at most.
+    "socket_timeout": 5,
+    "socket_connect_timeout": 2,
+    "socket_keepalive": True,
+    "retry_on_timeout": True,
+    "health_check_interval": 10,
+}
+# A beat without Redis drops a run after some tries instead of waiting: the next run does its work.
+CELERY_TASK_PUBLISH_RETRY_POLICY = {"max_retries": 2, "interval_start": 0.2, "interval_step": 0.3}
+# One queue a purpose, so that a flood in one holds up no other (docs/operations.md "Periodic work").
+CELERY_TASK_DEFAULT_QUEUE = "maintenance"
+CELERY_TASK_ROUTES = [
+    [
+        ("messaging.tasks.expire_messages", {"queue": "expiry"}),
+        ("messaging.tasks.send_due_scheduled", {"queue": "scheduled"}),
+        ("messaging.tasks.settle_media_links", {"queue": "recovery"}),
+        ("*.purge_*", {"queue": "maintenance"}),
+        ("*recover*", {"queue": "recovery"}),
+        ("*push*", {"queue": "push"}),
+    ]
+]
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 
 # --- Identity (docs/protocol.md §1) ---
 WHISPR_JWT_ALGORITHMS = env.list("WHISPR_JWT_ALGORITHMS", default=["HS256"])
@@ -149,6 +185,9 @@ WHISPR_MEDIA_DIR = Path(env.str("WHISPR_MEDIA_DIR", default=str(data_directory(o
 # --- The process ---
 WHISPR_COMMIT_LANES = env.int("WHISPR_COMMIT_LANES", default=1)
 WHISPR_METRICS_PORT = env.int("WHISPR_METRICS_PORT", default=0)
+WHISPR_METRICS_HOST = env.str("WHISPR_METRICS_HOST", default="127.0.0.1")
+# Whether the last entries of conversations are kept in Redis, to be read while the database is away.
+WHISPR_CACHED_READS = env.bool("WHISPR_CACHED_READS", default=True)
 # Which messages' steps are kept for `messages/{id}/trace`: off, sampled (1 in 256), all.
 WHISPR_TRACE = env.str("WHISPR_TRACE", default="sampled")
 # Whether each entry's hash covers the one before, so that a client can prove that nothing was left out.
@@ -160,6 +199,15 @@ WHISPR_GRPC_ADDRESS = env.str("WHISPR_GRPC_ADDRESS", default="")
 WHISPR_GRPC_CERT = env.str("WHISPR_GRPC_CERT", default="")
 WHISPR_GRPC_KEY = env.str("WHISPR_GRPC_KEY", default="")
 WHISPR_GRPC_CLIENT_CA = env.str("WHISPR_GRPC_CLIENT_CA", default="")
+
+# --- The services that this one calls (docs/protocol.md "Services around it"): host:port each; the local answer when
+# unset. TLS with the authority of their certificates, mutual TLS with a certificate of our own ---
+WHISPR_USER_SERVICE = env.str("WHISPR_USER_SERVICE", default="")
+WHISPR_MEDIA_SERVICE = env.str("WHISPR_MEDIA_SERVICE", default="")
+WHISPR_NOTIFICATION_SERVICE = env.str("WHISPR_NOTIFICATION_SERVICE", default="")
+WHISPR_SERVICES_CA = env.str("WHISPR_SERVICES_CA", default="")
+WHISPR_SERVICES_CERT = env.str("WHISPR_SERVICES_CERT", default="")
+WHISPR_SERVICES_KEY = env.str("WHISPR_SERVICES_KEY", default="")
 
 # --- REST (docs/protocol.md §7) ---
 REST_FRAMEWORK = {
@@ -186,6 +234,17 @@ SPECTACULAR_SETTINGS = {
 
 # --- The admin (django-unfold) ---
 UNFOLD = {"SITE_TITLE": "Whispr", "SITE_HEADER": "Whispr", "SHOW_VIEW_ON_SITE": False}
+
+# --- A brake on guessing the passwords of staff (django-axes): an address that failed so often waits, whatever user it
+# names. `manage.py axes_reset` lets everybody try again.
+AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "django.contrib.auth.backends.ModelBackend"]
+AXES_LOCKOUT_PARAMETERS = ["ip_address"]
+AXES_FAILURE_LIMIT = LIMITS.login_failures
+AXES_COOLOFF_TIME = timedelta(seconds=LIMITS.login_pause_seconds)
+AXES_RESET_ON_SUCCESS = True
+AXES_DISABLE_ACCESS_LOG = True
+AXES_ENABLE_ADMIN = False
+AXES_VERBOSE = False
 
 # --- Static files: the admin and the built web client ---
 STATIC_URL = "/static/"

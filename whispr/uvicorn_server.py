@@ -3,12 +3,15 @@
 What a loop iteration produces for one socket leaves in one write, and a socket is read ahead a little. A message's full
 cycle is two frames in and four out, and a batch's outcomes fall due together (docs/decisions/0009). A socket that does
 not answer pings is closed with a code of ours, and ended where it does not read that; a handshake that cannot be parsed
-is answered.
+is answered. A stop finishes what the sockets asked before it closes them.
 """
 
 import argparse
+import asyncio
 import os
+import socket
 import struct
+import time
 from typing import Any
 
 import uvicorn
@@ -25,6 +28,8 @@ READ_AHEAD = 16
 # A socket that answers no ping is not there, or reads nothing: what waits for it is given up this long after the close.
 ABORT_SECONDS = 5.0
 _MALFORMED = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+CLOSE_RESTART = 1012
+STARTUP_FAILURE = 3  # what uvicorn exits with
 _TEXT, _BINARY = 0x81, 0x82  # FIN and opcode (RFC 6455 §5.2)
 
 
@@ -106,6 +111,34 @@ class GatheringProtocol(WebSocketsSansIOProtocol):
         self.queue.put_nowait({"type": "websocket.receive", "text": text})
 
 
+class DrainingServer(uvicorn.Server):
+    """uvicorn's server, which finishes what its sockets asked before it closes them."""
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop listening, drain, and do the rest (HTTP requests, the lifespan) within what is left of the time."""
+        from whispr.lifespan import drain  # it needs Django, which the application's import sets up
+
+        began = time.monotonic()
+        for server in self.servers:
+            server.close()
+        if not self.force_exit:
+            await drain(CLOSE_RESTART)
+            await self._until_answered(began + GRACEFUL_SECONDS - 1)
+        left = GRACEFUL_SECONDS - (time.monotonic() - began)
+        self.config.timeout_graceful_shutdown = max(1, round(left))
+        await super().shutdown(sockets)
+
+    async def _until_answered(self, deadline: float) -> None:
+        """Wait for the clients' answers to the closes, until `deadline` (monotonic seconds).
+
+        What a client still writes to a connection that is closed makes TCP drop the close frame with its code.
+        """
+        while time.monotonic() < deadline:
+            if not any(isinstance(one, GatheringProtocol) and one.close_sent for one in self.server_state.connections):
+                return
+            await asyncio.sleep(0.02)
+
+
 def settings(forwarded_allow_ips: str | None = None) -> dict[str, Any]:
     """What uvicorn is told: the limits of the contract, and a deadline for its stop."""
     return {
@@ -137,7 +170,7 @@ def main() -> None:
     parser.add_argument("--log-level", default="info")
     options = parser.parse_args()
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "whispr.settings")
-    uvicorn.run(
+    config = uvicorn.Config(
         "whispr.asgi:application",
         host=options.host,
         port=options.port,
@@ -145,6 +178,13 @@ def main() -> None:
         log_level=options.log_level,
         **settings(options.forwarded_allow_ips),
     )
+    server = DrainingServer(config)
+    try:
+        server.run()
+    except KeyboardInterrupt:
+        pass  # raised again by uvicorn after its graceful end
+    if not server.started:
+        raise SystemExit(STARTUP_FAILURE)
 
 
 if __name__ == "__main__":

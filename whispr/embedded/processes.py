@@ -9,6 +9,8 @@ import sys
 from collections.abc import Mapping, Sequence
 
 SERVERS = ("uvicorn", "daphne")
+# The purposes that Celery's tasks have, each a queue: CELERY_TASK_ROUTES in the settings.
+QUEUES = ("push", "expiry", "scheduled", "recovery", "maintenance")
 GRACEFUL_SECONDS = 8  # what whispr.uvicorn_server gives what it has begun, when it is stopped
 
 
@@ -34,9 +36,23 @@ def web(environment: Mapping[str, str], *, host: str, port: int, fd: int | None 
     return _python("whispr.uvicorn_server", *where, *(["--forwarded-allow-ips", proxies] if proxies else []))
 
 
-def worker(*, beat: bool, threads: int = 4) -> list[str]:
-    """A Celery worker; with `beat`, the scheduler beside it (one in the whole system)."""
-    options = ["-P", "threads", "-c", str(threads), "--without-gossip", "--without-mingle", "-l", "INFO"]
+def worker_queues(environment: Mapping[str, str]) -> tuple[str, ...]:
+    """The queues that WHISPR_WORKER_QUEUES names, else all. Raises ValueError for one that there is not."""
+    asked = environment.get("WHISPR_WORKER_QUEUES") or ""
+    names = tuple(name.strip() for name in asked.split(",") if name.strip())
+    unknown = [name for name in names if name not in QUEUES]
+    if unknown:
+        raise ValueError(f"WHISPR_WORKER_QUEUES={asked}: the queues are {', '.join(QUEUES)}.")
+    return names or QUEUES
+
+
+def worker(*, beat: bool, threads: int = 4, queues: Sequence[str] = QUEUES) -> list[str]:
+    """A Celery worker for `queues`; with `beat`, the scheduler beside it.
+
+    Threads, not processes: the tasks of a worker share one event loop, one pool of connections and one port of metrics.
+    """
+    options = ["-P", "threads", "-c", str(threads), "-Q", ",".join(queues)]
+    options += ["--without-gossip", "--without-mingle", "-l", "INFO"]
     extra = ["-B", *_schedule_file(), "-I", "whispr.embedded.worker"] if beat else []
     return _python("celery", "-A", "whispr", "worker", *options, *extra)
 
@@ -44,6 +60,13 @@ def worker(*, beat: bool, threads: int = 4) -> list[str]:
 def beat() -> list[str]:
     """Celery's scheduler alone. Two of them do no harm, since work is claimed in PostgreSQL, but one is enough."""
     return _python("celery", "-A", "whispr", "beat", "-l", "INFO", "--pidfile=", *_schedule_file())
+
+
+def with_metrics_port(environment: Mapping[str, str], number: int) -> dict[str, str]:
+    """The environment of the process `number` of a machine: each has a port of its own for /metrics, one after the
+    other from WHISPR_METRICS_PORT; none where that is 0 or unset."""
+    first = int(environment.get("WHISPR_METRICS_PORT") or 0)
+    return {**environment, "WHISPR_METRICS_PORT": str(first + number if first else 0)}
 
 
 def _schedule_file() -> list[str]:
@@ -66,7 +89,8 @@ def deployed(role: str, environment: Mapping[str, str], arguments: Sequence[str]
     if role == "web":
         return [*web(environment, host=host, port=port), *arguments]
     if role == "worker":
-        return [*worker(beat=False, threads=int(environment.get("WHISPR_WORKER_THREADS") or 8)), *arguments]
+        threads = int(environment.get("WHISPR_WORKER_THREADS") or 8)
+        return [*worker(beat=False, threads=threads, queues=worker_queues(environment)), *arguments]
     if role == "beat":
         return [*beat(), *arguments]
     if role == "grpc":

@@ -51,6 +51,7 @@ class Role:
     log: Path
     fds: tuple[int, ...] = ()
     is_worker: bool = False
+    number: int = 0  # among all roles: its /metrics has WHISPR_METRICS_PORT and so many more
     child: Child | None = None
     failures: int = 0
     ended: float = 0.0
@@ -130,11 +131,14 @@ class Run:
         self.roles.append(Role("The Celery worker", processes.worker(beat=True), log / "worker.log", is_worker=True))
         if self.environment.get("WHISPR_GRPC_ADDRESS"):
             self.roles.append(Role("The gRPC server", processes.grpc(), log / "grpc.log"))
+        for number, role in enumerate(self.roles):
+            role.number = number
 
     def _launch(self, role: Role) -> None:
         if role.is_worker:
             self.ready_file.unlink(missing_ok=True)
-        role.child = spawn(role.name, role.command, environment=self.environment, log=role.log, pass_fds=role.fds)
+        environment = processes.with_metrics_port(self.environment, role.number)
+        role.child = spawn(role.name, role.command, environment=environment, log=role.log, pass_fds=role.fds)
 
     def _wait_until_ready(self) -> None:
         until = time.monotonic() + READY_SECONDS

@@ -59,6 +59,13 @@ def test_only_the_local_worker_schedules() -> None:
     assert "beat" in processes.deployed("beat", {})
 
 
+def test_each_process_of_a_machine_has_a_port_of_metrics_of_its_own() -> None:
+    ports = [processes.with_metrics_port({"WHISPR_METRICS_PORT": "9100"}, n)["WHISPR_METRICS_PORT"] for n in range(3)]
+
+    assert ports == ["9100", "9101", "9102"]
+    assert processes.with_metrics_port({}, 2)["WHISPR_METRICS_PORT"] == "0"
+
+
 def test_the_entry_for_services_is_a_role_of_its_own() -> None:
     assert processes.deployed("grpc", {})[1:] == ["manage.py", "grpc_server"]
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pytest
 
 from whispr.kernel.batch import BUSY, Busy, GroupCommit
-from whispr.kernel.errors import NotFound, Overloaded, TemporaryUnavailable
+from whispr.kernel.errors import DatabaseAway, NotFound, Overloaded, TemporaryUnavailable
 
 SECONDS = 10.0
 Item = tuple[str, int]
@@ -260,3 +260,51 @@ async def test_close_does_not_wait_longer_than_it_was_told():
     assert not future.done()
     flush.go.set()
     assert await outcome_of(future) == ("a", 1)
+
+
+async def test_what_the_database_does_not_take_goes_the_other_way_with_all_behind_it():
+    is_away = True
+
+    def answer(item: Item, patient: bool) -> Outcome:
+        return DatabaseAway() if is_away and item[0] == "a" else item
+
+    taken: list[tuple[str, Item, asyncio.Future]] = []
+    flush = Flush(answer)
+    flush.go.clear()
+    commit = GroupCommit("test", flush, on_away=taken.extend)
+    first = commit.submit("a", ("a", 1))
+    await flush.wait_begun()
+    later = [commit.submit(key, (key, number)) for key, number in (("a", 2), ("b", 3), ("a", 4))]
+    flush.go.set()
+    assert await outcome_of(later[1]) == ("b", 3)
+    assert [item for _, item, _ in taken] == [("a", 1), ("a", 2), ("a", 4)]
+    assert commit.waiting == 0
+    is_away = False
+    for one in taken:
+        commit.resubmit(one)
+    assert await outcomes_of([first, later[0], later[2]]) == [("a", 1), ("a", 2), ("a", 4)]
+    assert commit.waiting == 0
+
+
+async def test_what_waits_for_a_lock_goes_along():
+    second_is_there = threading.Event()
+
+    def answer(item: Item, patient: bool) -> Outcome:
+        if not patient:
+            return BUSY
+        assert second_is_there.wait(SECONDS)
+        return DatabaseAway()
+
+    taken: list[tuple[str, Item, asyncio.Future]] = []
+    flush = Flush(answer)
+    commit = GroupCommit("test", flush, on_away=taken.extend)
+    commit.submit("a", ("a", 1))
+    await flush.wait_begun()  # parked
+    await flush.wait_begun()  # the patient try
+    commit.submit("a", ("a", 2))
+    second_is_there.set()
+    async with asyncio.timeout(SECONDS):
+        while len(taken) < 2:
+            await asyncio.sleep(0.005)
+    assert [item for _, item, _ in taken] == [("a", 1), ("a", 2)]
+    assert commit.waiting == 0

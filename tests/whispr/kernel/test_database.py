@@ -11,7 +11,16 @@ from django.db import IntegrityError, connection, transaction
 
 from messaging.models import Conversation
 from whispr.kernel import database
-from whispr.kernel.errors import Overloaded, TemporaryUnavailable, Timeout
+from whispr.kernel.breaker import breaker
+from whispr.kernel.errors import (
+    DatabaseAway,
+    DatabaseReadOnly,
+    NotFound,
+    OutcomeUnknown,
+    Overloaded,
+    TemporaryUnavailable,
+    Timeout,
+)
 from whispr.kernel.limits import LIMITS
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -182,3 +191,116 @@ async def test_run_has_a_deadline_and_a_bound(monkeypatch):
     while database._waiting:
         await asyncio.sleep(0.005)
     assert await database.run(lambda: "works again") == "works again"
+
+
+# --- the circuit ---
+
+
+def away() -> None:
+    raise psycopg.OperationalError("the server closed the connection")
+
+
+def test_outages_open_the_circuit_and_a_probe_closes_it():
+    circuit = breaker("database")
+    for _ in range(LIMITS.circuit_failures):
+        with pytest.raises(DatabaseAway):
+            database.call(away)
+    assert circuit.state == "open"
+    calls: list[int] = []
+    with pytest.raises(DatabaseAway) as refused:
+        database.call(calls.append, 1)
+    assert calls == []
+    assert 0 < refused.value.retry_after <= LIMITS.circuit_retry_seconds
+    circuit.hold("open")
+    circuit.hold(None)  # the next call is a probe
+    database.call(execute, "SELECT 1")
+    assert breaker("database").state == "closed"
+
+
+async def test_an_open_circuit_refuses_without_a_thread():
+    breaker("database").hold("open")
+    with pytest.raises(DatabaseAway):
+        await database.run(lambda: None)
+
+
+def test_what_is_no_outage_does_not_open_it():
+    def busy() -> None:
+        raise psycopg.errors.LockNotAvailable("busy")
+
+    def full() -> None:
+        raise psycopg.errors.DiskFull("no space left on device")
+
+    def refused() -> None:
+        raise NotFound()
+
+    for function, error in (
+        (busy, TemporaryUnavailable),
+        (full, DatabaseReadOnly),  # it can still be read
+        (refused, NotFound),
+        (lambda: execute("INSERT INTO log_epoch (id, epoch) VALUES (2, 'x')"), IntegrityError),
+    ):
+        for _ in range(2 * LIMITS.circuit_failures):
+            with pytest.raises(error):
+                database.call(function)
+    assert breaker("database").state == "closed"
+
+
+def test_statements_that_take_too_long_are_an_outage_only_one_after_the_other():
+    def slow() -> None:
+        raise psycopg.errors.QueryCanceled("statement timeout")
+
+    for _ in range(2):
+        for _ in range(database.SLOW_IN_A_ROW - 1):
+            with pytest.raises(Timeout):
+                database.call(slow)
+        database.call(execute, "SELECT 1")
+    assert breaker("database").state == "closed"
+    for _ in range(database.SLOW_IN_A_ROW + LIMITS.circuit_failures):
+        with pytest.raises((Timeout, DatabaseAway)):
+            database.call(slow)
+    assert breaker("database").state == "open"
+
+
+def test_a_connection_that_breaks_before_the_commit_did_nothing_and_at_the_commit_may_have():
+    def breaks(before: bool) -> None:
+        with database.pipelined() as raw:
+            cursor = psycopg.Cursor(raw)
+            cursor.execute("SELECT pg_backend_pid()")
+            pid = cursor.fetchone()[0]
+            with other_session() as other:
+                other.execute("SELECT pg_terminate_backend(%s)", [pid])
+                while other.execute("SELECT 1 FROM pg_stat_activity WHERE pid = %s", [pid]).fetchone():
+                    pass
+            if before:
+                cursor.execute("SELECT 1")
+                cursor.fetchone()
+
+    with pytest.raises(DatabaseAway):
+        database.call(breaks, True)
+    with pytest.raises(OutcomeUnknown):
+        database.call(breaks, False)
+    database.call(execute, "SELECT 1")
+
+
+def test_a_call_that_is_not_answered_loses_its_connection(monkeypatch):
+    monkeypatch.setattr(database, "LIMITS", replace(LIMITS, database_call_seconds=0.2))
+    with pytest.raises(DatabaseAway):
+        database.call(execute, "SELECT pg_sleep(3)")
+    database.call(execute, "SELECT 1")
+
+
+def test_a_kept_connection_that_died_while_it_was_idle_is_tried_anew(monkeypatch):
+    monkeypatch.setattr(database, "KEEPS", True)
+    pids: list[int] = []
+
+    def look() -> None:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_backend_pid()")
+            pids.append(cursor.fetchone()[0])
+
+    database.call_keeping(look)
+    with other_session() as other:
+        other.execute("SELECT pg_terminate_backend(%s)", [pids[0]])
+    database.call_keeping(look)
+    connection.close()
+    assert pids[0] != pids[1]

@@ -9,6 +9,7 @@ from django.core.management.base import BaseCommand, CommandError
 from messaging.grpc_server import serve
 from whispr.checks import require_serving_settings
 from whispr.kernel.service_entry import service_entry
+from whispr.metrics import metrics_serve
 
 
 class Command(BaseCommand):
@@ -21,6 +22,7 @@ class Command(BaseCommand):
         """Serve; the exit code is 0 after a signal."""
         try:
             require_serving_settings()
+            metrics_serve()
             asyncio.run(serve(service_entry()))
         except ImproperlyConfigured as error:
             raise CommandError(str(error)) from None
