@@ -10,11 +10,12 @@ import resource
 import signal
 import sys
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import uvloop
 
-from bench import system
+from bench import history, system
 from bench.options import Options
 from bench.report import Result, write_json
 from bench.target import Target, checkpoint
@@ -38,6 +39,9 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description="Whispr's load generator.")
     parser.add_argument("workload", choices=["all", *WORKLOADS])
     parser.add_argument("--url", help="a running server, http://127.0.0.1:8000; without it everything is started")
+    parser.add_argument(
+        "--history", metavar="FILE", type=Path, help="one-to-one, open-loop: what clients saw, for tests.chaos.checker"
+    )
     parser.add_argument("--json", metavar="FILE", help="write the figures there too")
     parser.add_argument("--asgi", choices=["uvicorn", "daphne"], default="uvicorn", help="the server to start")
     parser.add_argument("--workers", type=int, default=1, help="how many server processes to start")
@@ -128,7 +132,11 @@ def main(arguments: list[str]) -> int:
             return 1
         target.about |= {"python": platform.python_version(), "kernel": platform.release()}
         print("  ".join(f"{name} {value}" for name, value in target.about.items()), flush=True)
+        if parsed.history:
+            history.begin(parsed.history)
         results = uvloop.run(measure_all(target, plan(parsed.workload, options)))
+        if history.record is not None:
+            history.record.close()
     if parsed.json:
         write_json(parsed.json, target.about, results)
     return 1 if any(result.faults for result in results) else 0

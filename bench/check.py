@@ -9,6 +9,7 @@ from uuid import UUID
 
 import psycopg
 
+from bench import history
 from bench.ledger import Ledger, Place
 
 # Of each kind of fault so many are shown; one broken batch would otherwise print thousands of lines.
@@ -168,4 +169,6 @@ def list_faults(database_url: str, ledger: Ledger) -> list[str]:
             up_to = [ledger.received[place] for place in some_places]
             found = connection.execute(_RECEIPTS, [*columns, up_to], binary=True)
             receipts += [StoredReceipt(Place(*row[:3]), *row[3:]) for row in found]
+    if history.record is not None:
+        history.record.stored(stored, heads.items())
     return list_entry_faults(ledger, stored, heads) + list_receipt_faults(ledger, receipts)

@@ -16,13 +16,14 @@ from uuid import UUID
 
 import msgspec
 
+from bench import history
 from bench.client import HEARTBEAT_SECONDS, Client, ClientFault, list_client_faults
 from bench.latency import spread
 from bench.ledger import Ledger, Place, Promise, digest_of
 from bench.report import Result
 from bench.target import Identity, Target
 from bench.usage import Usage, between
-from bench.wire import message_decoder, sent_decoder, status_decoder
+from bench.wire import NewMessage, message_decoder, sent_decoder, status_decoder
 
 # After the last send every cycle must end by itself; the server promises an answer within 10 s.
 DRAIN_SECONDS = 15.0
@@ -154,7 +155,27 @@ class _Sender(Client):
             answer.sent_at,
         )
         pair.exchange.ledger.promises.append(promise)
+        if history.record is not None:
+            self._note(history.record, message, promise)
         pair.settle(message)
+
+    def _note(self, record: history.Record, message: Message, promise: Promise) -> None:
+        about = {
+            "user": str(self.user_id),
+            "device": str(self.device_id),
+            "socket": id(self),
+            "conversation": self.pair.name,
+            "clientRandom": message.client_random,
+            "hash": message.digest.hex()[:32],
+            "type": "text",
+        }
+        answer = {
+            "messageId": str(promise.message_id),
+            "seq": promise.seq,
+            "sentAt": promise.sent_at.isoformat(),
+            "status": "sent",
+        }
+        record.request("send", message.began, message.replied, about, answer)
 
     def on_push(self, event: str, payload: msgspec.Raw) -> None:
         if event == "delivery_status_update":
@@ -190,8 +211,27 @@ class _Recipient(Client):
                 raise ClientFault(f"seq {entry.seq} is nothing that was sent")
             self.pair.learn_seq(message, entry.seq)
             message.delivered = now
+        if history.record is not None:
+            self._note(history.record, now, entry, message)
         ref = self.push("message_received", f'{{"conversationId":"{self.pair.name}","upTo":{entry.seq}}}')
         self._acks[ref] = (entry.seq, message)
+
+    def _note(self, record: history.Record, now: float, entry: NewMessage, message: Message | None) -> None:
+        fields = {
+            "user": self.name,
+            "device": str(self.device_id),
+            "socket": id(self),
+            "conversation": entry.conversation_id,
+            "seq": entry.seq,
+            "messageId": entry.message_id,
+            "sender": entry.sender_id,
+        }
+        if message is None:
+            record.note(now, "receive", "ok", **fields, type="system", event="pushed")
+        else:
+            digest = message.digest.hex()[:32]
+            about = {"type": "text", "hash": digest, "clientRandom": message.client_random}
+            record.note(now, "receive", "ok", **fields, **about)
 
     def on_reply(self, ref: int, response: msgspec.Raw) -> None:
         seq, message = self._acks.pop(ref)

@@ -36,6 +36,8 @@ class NewMessage(msgspec.Struct, rename="camel", gc=False):
     type: str
     content: str
     client_random: int | None
+    message_id: str = ""
+    sender_id: str = ""
 
 
 class StatusUpdate(msgspec.Struct, rename="camel", gc=False):

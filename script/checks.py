@@ -33,7 +33,7 @@ TOOLS = ROOT / ".tools"
 WEB_CLIENT = SDK / "apps" / "web" / "dist"
 # Tests that start the system's processes and drive them from outside: most of their time is waiting, so they run beside
 # the others, with servers of their own.
-OUTSIDE = ("tests/live", "tests/e2e", "tests/script", "tests/whispr/embedded")
+OUTSIDE = ("tests/live", "tests/e2e", "tests/chaos", "tests/script", "tests/whispr/embedded")
 STEP_SECONDS = 300  # of any other check: none needs a minute on two cores
 PYTEST_SECONDS = 1_800  # the halves took 382 s and 568 s side by side on two busy cores; a hung one is ended
 KEPT = ("WHISPR_CHROMIUM", "WHISPR_TEST_")

@@ -1,4 +1,4 @@
-"""Makes a checkout ready, then becomes the command: `setup.py server|test|only [arguments]`.
+"""Makes a checkout ready, then becomes the command: `setup.py server|test|chaos|only [arguments]`.
 
 Runs on a bare Python 3.11 with pip, so it imports only the standard library and nothing of the project. Everything it
 makes lies in the checkout: `.venv` (the application), `.servers` (PostgreSQL and Valkey), `.tools` (uv, Node). A stamp
@@ -322,13 +322,14 @@ def prepare(mode: str, arguments: Sequence[str]) -> None:
         prepare_venv(installer, "requirements.txt" if mode == "server" else "requirements-dev.txt")
         if mode != "server" or needs_servers(os.environ):
             prepare_servers(installer)
-        if mode != "server" and "--fast" not in arguments:
+        if mode not in ("server", "chaos") and "--fast" not in arguments:
             prepare_node(installer)
 
 
 COMMANDS: dict[str, Callable[[Sequence[str]], list[str]]] = {
     "server": lambda arguments: ["-m", "whispr.embedded", "serve", *arguments],
     "test": lambda arguments: [str(ROOT / "script" / "checks.py"), *arguments],
+    "chaos": lambda arguments: ["-m", "tests.chaos", *arguments],
 }
 
 
@@ -340,7 +341,7 @@ def main() -> int:
 
     mode, arguments = (sys.argv[1], sys.argv[2:]) if len(sys.argv) > 1 else ("", [])
     if mode not in (*COMMANDS, "only"):
-        say("usage: setup.py server|test|only [arguments]")
+        say("usage: setup.py server|test|chaos|only [arguments]")
         return 2
     for number in STOP_SIGNALS:
         signal.signal(number, stop)

@@ -1,0 +1,44 @@
+"""Clocks that are wrong."""
+
+from tests.chaos.faults.base import Fault
+
+# Loaded by Python itself at its start, from a directory of the path; moves every clock that Python code can read.
+_SITE = """
+import os
+import time_machine, datetime
+_offset = float(os.environ["WHISPR_TEST_CLOCK_OFFSET"])
+_now = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(seconds=_offset)
+time_machine.travel(_now, tick=True).start()
+"""
+
+
+class WrongClock(Fault):
+    """F34."""
+
+    id = "F34"
+    name = "one server process's clock is an hour ahead, an hour behind, or 25 s ahead"
+    expects = "order and expiry go by the database's clock"
+    seconds = 6.0
+
+    async def inject(self) -> None:
+        self.web = self.system.webs[1]
+        self.before = dict(self.web.environment)
+        place = self.system.data / "clock"
+        place.mkdir(exist_ok=True)
+        (place / "sitecustomize.py").write_text(_SITE)
+        # Tokens are good for two hours and were made a second ago: a clock far behind refuses them, as it must.
+        offset = self.random.choice((3_600, 25, -25))
+        self.web.environment["WHISPR_TEST_CLOCK_OFFSET"] = str(offset)
+        self.web.environment["PYTHONPATH"] = f"{place}:{self.before['PYTHONPATH']}"
+        self.scene.history.write("note", "ok", note=f"the clock of {self.web.name} is {offset:+d} s")
+        await self.web.terminate()
+        await self.web.start()
+        await self.system.until_ready()
+
+    async def heal(self) -> None:
+        self.web.environment = self.before
+        await self.web.terminate()
+        await self.web.start()
+
+
+FAULTS: tuple[type[Fault], ...] = (WrongClock,)
