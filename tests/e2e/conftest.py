@@ -1,6 +1,7 @@
 """Fixtures of the tests that drive the whole system from outside."""
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -28,3 +29,16 @@ def start(transactional_db: None) -> Iterator[Callable[..., Server]]:
     yield start_server
     for server in servers:
         server.kill()
+
+
+@pytest.fixture
+def browser(start: Callable[..., Server]) -> Iterator[Any]:
+    """Chromium, for one test: while Playwright's loop runs in this thread, Django refuses to empty the database."""
+    from tests.e2e.browser import CHROMIUM, FLAGS, sync_api
+
+    if not CHROMIUM.exists():
+        pytest.skip(f"there is no {CHROMIUM}: apt-get install chromium")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
+        yield browser
+        browser.close()

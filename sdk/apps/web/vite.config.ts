@@ -1,9 +1,11 @@
 import { defineConfig } from "vitest/config";
+import { thirdPartyLicences } from "./licences.ts";
 
 /** Where `npm run dev` finds a running server (`script/server`). */
 const server = process.env["WHISPR_URL"] ?? "http://127.0.0.1:8000";
 
 export default defineConfig({
+  plugins: [thirdPartyLicences()],
   // Django serves index.html at / and everything else below /static/web/ (STATICFILES_DIRS).
   base: "/static/web/",
   build: {
@@ -22,5 +24,5 @@ export default defineConfig({
       "/socket": { target: server, ws: true },
     },
   },
-  test: { include: ["src/**/*.test.ts"], environment: "node" },
+  test: { include: ["src/**/*.test.{ts,tsx}"], environment: "happy-dom" },
 });

@@ -1,4 +1,4 @@
-/** Base64 as the protocol has it: the standard alphabet, padded, without white space. */
+/** Bytes as text and back. Base64 as the protocol has it: the standard alphabet, padded, without white space. */
 import { InvalidInputError } from "./errors";
 
 const FORM = /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/;
@@ -19,4 +19,14 @@ export function decodeBase64(text: string): Uint8Array<ArrayBuffer> {
   const bytes = new Uint8Array(binary.length);
   for (let at = 0; at < binary.length; at += 1) bytes[at] = binary.charCodeAt(at);
   return bytes;
+}
+
+/** Text in UTF-8. */
+export function utf8Bytes(text: string): Uint8Array {
+  return new TextEncoder().encode(text);
+}
+
+/** Whether two byte strings are the same. Not in constant time: nothing here is a secret. */
+export function isSame(one: Uint8Array, other: Uint8Array): boolean {
+  return one.length === other.length && one.every((byte, at) => byte === other[at]);
 }

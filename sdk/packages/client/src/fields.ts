@@ -11,6 +11,7 @@ const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
 const U64_LIMIT = 2n ** 64n;
 const LENGTH_BYTES = 4;
 
+export { isSame, utf8Bytes } from "./base64";
 export { sha256 };
 
 /** `prefix`, then each field behind its length. */
@@ -49,11 +50,6 @@ export function u64Bytes(value: number | bigint): Uint8Array {
   return bytes;
 }
 
-/** Text in UTF-8. */
-export function utf8Bytes(text: string): Uint8Array {
-  return new TextEncoder().encode(text);
-}
-
 /** `metadata` in RFC 8785 canonical JSON. Throws InvalidInputError for what has none: NaN, Infinity, a lone surrogate, a circle. */
 export function canonicalJson(metadata: Metadata): string {
   let text: string | undefined;
@@ -64,9 +60,4 @@ export function canonicalJson(metadata: Metadata): string {
   }
   if (text === undefined) throw new InvalidInputError("metadata has no canonical JSON");
   return text;
-}
-
-/** Whether two byte strings are the same. Not in constant time: nothing here is a secret. */
-export function isSame(one: Uint8Array, other: Uint8Array): boolean {
-  return one.length === other.length && one.every((byte, at) => byte === other[at]);
 }

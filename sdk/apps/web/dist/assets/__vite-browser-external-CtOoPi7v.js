@@ -1,0 +1,1 @@
+import{p as e}from"./index-CB4v_fhF.js";var t=e(((e,t)=>{t.exports={}}));export default t();

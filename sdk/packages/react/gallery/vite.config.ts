@@ -1,0 +1,4 @@
+import { defineConfig } from "vite";
+
+/** `npm run gallery --workspace @whispr/react` shows every component in its states. */
+export default defineConfig({ root: import.meta.dirname });

@@ -1,0 +1,111 @@
+import type { InboxConversation, MessageItem } from "@whispr/client";
+import type { ReactNode } from "react";
+import type { Catalog } from "../i18n/catalog";
+import { useNow } from "../hooks/clock";
+import { useCatalog } from "../i18n/context";
+import { useNames, type NameOf } from "../provider";
+import { useSlot } from "../slots";
+import { Avatar } from "./Avatar";
+import { MessageStatus } from "./MessageStatus";
+
+/** What a conversation is called: the other one's name, a group's own, or its members'. */
+export function titleOf(conversation: InboxConversation, nameOf: NameOf, catalog: Catalog): string {
+  if (conversation.type === "direct") return conversation.peerId === null ? catalog.onlyYou : nameOf(conversation.peerId);
+  const { name } = conversation.settings;
+  return typeof name === "string" && name !== "" ? name : catalog.group;
+}
+
+/** The line under a conversation's name. */
+export function previewOf(message: MessageItem | null, catalog: Catalog): string {
+  if (message === null) return "";
+  if (message.gone === "deleted") return message.mine ? catalog.deletedByYou : catalog.deleted;
+  if (message.gone === "expired") return catalog.expired;
+  return (message.text || message.media?.name) ?? (message.security === "opening" ? "" : catalog.unreadable);
+}
+
+export interface ConversationRowProps {
+  readonly conversation: InboxConversation;
+  readonly isSelected: boolean;
+  readonly isOnline: boolean;
+  readonly now: number;
+  readonly onSelect: (id: string) => void;
+}
+
+/** One conversation: who, the last of it, when, and what is new. */
+export function ConversationRow({ conversation, isSelected, isOnline, now, onSelect }: ConversationRowProps): ReactNode {
+  const catalog = useCatalog();
+  const nameOf = useNames();
+  const Face = useSlot("Avatar", Avatar);
+  const { id, type, unread, typing, draft, preview } = conversation;
+  const title = titleOf(conversation, nameOf, catalog);
+  const showsDraft = !isSelected && draft !== null && draft !== "";
+  return (
+    <button type="button" className="wh-conversation" aria-current={isSelected || undefined} onClick={() => onSelect(id)} data-unread={unread > 0 || undefined}>
+      <Face id={conversation.peerId ?? id} name={title} isGroup={type === "group"} isOnline={isOnline} />
+      <span className="wh-conversation-text">
+        <span className="wh-conversation-title" dir="auto">
+          {title}
+        </span>
+        <span className="wh-conversation-preview" dir="auto">
+          {typing.length > 0 ? (
+            <em>{catalog.typing(typing.map(nameOf))}</em>
+          ) : showsDraft ? (
+            <>
+              <b>{catalog.draft}:</b> {draft}
+            </>
+          ) : (
+            <>
+              {preview?.status != null && preview.gone === null && <MessageStatus status={preview.status} />}
+              {type === "group" && preview !== null && !preview.mine && <span>{nameOf(preview.senderId)}: </span>}
+              {previewOf(preview, catalog)}
+            </>
+          )}
+        </span>
+      </span>
+      <span className="wh-conversation-side">
+        <time dateTime={new Date(conversation.lastAt).toISOString()}>{now === 0 ? "" : catalog.activity(conversation.lastAt, now)}</time>
+        {unread > 0 && (
+          <span className="wh-badge">
+            <span aria-hidden="true">{unread > 99 ? "99+" : unread}</span>
+            <span className="wh-sr">{catalog.unread(unread)}</span>
+          </span>
+        )}
+      </span>
+    </button>
+  );
+}
+
+export interface ConversationListProps {
+  readonly conversations: readonly InboxConversation[];
+  readonly selectedId: string | null;
+  readonly onSelect: (id: string) => void;
+  /** Users who are known to be there. */
+  readonly online?: ReadonlySet<string>;
+  /** Shown while there is none. */
+  readonly empty?: ReactNode;
+}
+
+const NOBODY: ReadonlySet<string> = new Set();
+
+/** All conversations, the latest first. */
+export function ConversationList({ conversations, selectedId, onSelect, online = NOBODY, empty }: ConversationListProps): ReactNode {
+  const catalog = useCatalog();
+  const Row = useSlot("ConversationRow", ConversationRow);
+  const now = useNow(false);
+  if (conversations.length === 0) return <>{empty ?? <p className="wh-empty">{catalog.noConversations}</p>}</>;
+  return (
+    <ul className="wh-conversations" aria-label={catalog.conversations}>
+      {conversations.map((conversation) => (
+        <li key={conversation.id}>
+          <Row
+            conversation={conversation}
+            isSelected={conversation.id === selectedId}
+            isOnline={conversation.type === "direct" && conversation.peerId !== null && online.has(conversation.peerId)}
+            now={now}
+            onSelect={onSelect}
+          />
+        </li>
+      ))}
+    </ul>
+  );
+}
