@@ -9,12 +9,21 @@ from django.db import DEFAULT_DB_ALIAS, connection, connections
 from django.test.utils import setup_databases, teardown_databases
 
 from whispr.kernel import database
+from whispr.kernel.breaker import breakers
 
 
 @pytest.fixture(scope="session", autouse=True)
 def connections_are_given_back() -> None:
     """Event loops come and go here, and the threads of their group commits with them, with what they would keep."""
     database.KEEPS = False
+
+
+@pytest.fixture(autouse=True)
+def circuits_are_closed() -> Iterator[None]:
+    """What one test found away is nothing to the next."""
+    yield
+    for circuit in breakers().values():
+        circuit.reset()
 
 
 @pytest.fixture(scope="session")

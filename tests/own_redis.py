@@ -15,9 +15,11 @@ START_SECONDS = 20.0
 
 
 class OwnRedis:
-    """Started on a free port, without files; `kill()` and `start()` bring it back empty on the same port."""
+    """Started on a free port; `kill()` and `start()` bring it back on the same port: empty, or `durable`, with all that
+    it said it had."""
 
-    def __init__(self) -> None:
+    def __init__(self, durable: bool = False) -> None:
+        self.durable = durable
         with socket.socket() as listener:
             listener.bind(("127.0.0.1", 0))
             self.port: int = listener.getsockname()[1]
@@ -30,7 +32,8 @@ class OwnRedis:
         self._process = subprocess.Popen(
             [
                 str(find_redis(os.environ).path),
-                *("--bind", "127.0.0.1", "--port", str(self.port), "--save", "", "--appendonly", "no"),
+                *("--bind", "127.0.0.1", "--port", str(self.port), "--save", ""),
+                *("--appendonly", "yes" if self.durable else "no", "--appendfsync", "everysec"),
                 *("--dir", self._directory.name),
             ],
             stdout=subprocess.DEVNULL,
@@ -41,7 +44,7 @@ class OwnRedis:
             try:
                 self.client.ping()
                 return
-            except redis.exceptions.ConnectionError:
+            except (redis.exceptions.ConnectionError, redis.exceptions.BusyLoadingError):
                 assert time.monotonic() < deadline, "the server does not answer"
                 time.sleep(0.02)
 

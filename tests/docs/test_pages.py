@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from messaging import consumer
+from messaging import connection
+from messaging.conversation_events import ConversationEvents
 from messaging.phoenix import session
-from messaging.topics import ConversationEvents
 from whispr import reference
 from whispr.kernel.limits import Limits
 
@@ -62,7 +62,7 @@ def test_every_close_code_is_explained():
     page = (reference.DOCS / "protocol.md").read_text()
     codes = {
         value
-        for module in (consumer, session)
+        for module in (connection, session)
         for name, value in vars(module).items()
         if name.startswith("CLOSE_") and isinstance(value, int)
     }
