@@ -16,6 +16,7 @@ from tests.chaos.workload import Population
 
 WARM_SECONDS = 2.0
 RECOVERY_SECONDS = 30.0
+LAG_SECONDS = 0.1
 WAIT_SECONDS = 45.0  # we look a little longer, to say how long it took
 
 
@@ -63,12 +64,14 @@ async def run(system: System, name: str, seed: int, place: Path, *, rate: float 
     began = time.monotonic()
     population = Population(system, history, f"{seed}-{name}", rate)
     trouble = ""
+    watching = asyncio.create_task(_watch_lag(history))
     try:
         await _live(Scene(system, population, history, seed, brief), fault_class)
     except (OSError, RuntimeError, TimeoutError, psycopg.Error) as error:
         trouble = f"{type(error).__name__}: {error}"
         history.write("note", "info", note=trouble)
     finally:
+        watching.cancel()
         await population.end()
         history.close()
     verdicts = await asyncio.to_thread(check, history.ops)
@@ -98,6 +101,16 @@ async def _live(scene: Scene, fault_class: type[Fault]) -> None:
         history.write("end", "ok")
     finally:
         await fault.remove()
+
+
+async def _watch_lag(history: History) -> None:
+    """Note when we ourselves were late: clients and links are this one process."""
+    while True:
+        began = time.monotonic()
+        await asyncio.sleep(LAG_SECONDS)
+        late = time.monotonic() - began - LAG_SECONDS
+        if late > LAG_SECONDS:
+            history.write("lag", "info", seconds=late)
 
 
 async def _break_and_heal(fault: Fault, scene: Scene, number: int) -> None:

@@ -128,10 +128,12 @@ def _isolated(story: Story) -> Verdict:
     slowest = 0.0
     for attempt in story.attempts:
         op, end = attempt.invoke, attempt.end
-        if not op.control or not any(begin <= op.time <= until for begin, until in windows):
+        if not op.control or not any(begin <= op.time <= end_of for begin, end_of in windows):
             continue
         verdict.judged += 1
-        took = (end.time if end is not None else story.ops[-1].time) - op.time
+        until = end.time if end is not None else story.ops[-1].time
+        # Less what the harness itself was late meanwhile.
+        took = until - op.time - sum(lag.seconds or 0 for lag in story.by_op["lag"] if op.time <= lag.time <= until)
         slowest = max(slowest, took)
         if end is None or end.phase != "ok":
             verdict.offend(f"the control pair got {end.code if end else 'no answer'}: {short(op)}")
