@@ -3,6 +3,7 @@
 A canary is looked for as it is, as hex and as base64, wherever in a longer text it begins.
 """
 
+import asyncio
 import base64
 import os
 from typing import Any
@@ -74,6 +75,25 @@ def redis_keys_with(canary: bytes) -> list[bytes]:
         ]
     finally:
         client.close()
+
+
+def recent_keys_delete() -> None:
+    """Take away what earlier tests left in the cache of recent entries: their loops ended before they could."""
+    client = redis.Redis.from_url(os.environ["REDIS_URL"])
+    try:
+        for key in client.scan_iter("conv:recent:*", count=1_000):
+            client.delete(key)
+    finally:
+        client.close()
+
+
+async def redis_keys_left(canary: bytes, seconds: float = 10.0) -> list[bytes]:
+    """The same once a cache had time to hear of it: what is still there after `seconds` (there is a minute)."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + seconds
+    while (found := await asyncio.to_thread(redis_keys_with, canary)) and loop.time() < deadline:
+        await asyncio.sleep(0.05)
+    return found
 
 
 def _parts(client: Any, key: bytes) -> list[bytes]:

@@ -99,8 +99,11 @@ class _Recorder:
         while self._notes or self._erased or self._forgotten or self._changed:
             await asyncio.sleep(FLUSH_SECONDS)
             try:
-                # What takes away goes first, and is tried again until it is done.
-                await self._take_away()
+                # What takes away goes first, and is tried again until it is done. It goes again after the notes: they
+                # may hold what it took away, written and deleted within one round.
+                for conversation_id, ids in await self._take_away():
+                    if self._notes:
+                        self._erased[conversation_id] |= ids
                 while self._notes:
                     notes, self._notes = self._notes[:FLUSH_MAX], self._notes[FLUSH_MAX:]
                     await store.recent_note(self.link, notes)
@@ -109,7 +112,9 @@ class _Recorder:
                 self._notes.clear()
                 await self.link.wait_up(FLUSH_SECONDS)
 
-    async def _take_away(self) -> None:
+    async def _take_away(self) -> list[tuple[UUID, set[str]]]:
+        """Forget what changed, and erase what is gone: the ids of that, by conversation."""
+        gone: list[tuple[UUID, set[str]]] = []
         while self._changed:
             changed = dict(self._changed)
             await store.members_forget(self.link, changed)
@@ -127,6 +132,8 @@ class _Recorder:
             except RedisAway:
                 self._erased[conversation_id] |= ids
                 raise
+            gone.append((conversation_id, ids))
+        return gone
 
     async def _read_members(self) -> None:
         while self._stale:

@@ -11,6 +11,7 @@ import psycopg
 from tests.e2e.server import database_url
 from tests.live.client import Client, message_of
 from tests.live.server import Scene
+from whispr.kernel.limits import LIMITS
 
 WINDOW = 256  # docs/architecture.md "The way of a message": unacknowledged entries of one socket
 
@@ -275,5 +276,5 @@ async def test_a_long_page_of_history_is_no_reason_to_end_a_socket(scene: Scene)
     assert held == list(range(1, 32))
     # Nor are several that were asked for at once.
     asked = [await device.asked(device.inbox, "history", {"conversationId": conversation_id}) for _ in range(5)]
-    assert [len((await reply).ok["messages"]) for reply in asked] == [31] * 5
+    assert [len((await reply).ok["messages"]) for reply in asked] == [LIMITS.page_bytes // (64 * 1024)] * 5
     await device.heartbeat()

@@ -1,6 +1,5 @@
 """Edits, deletions, reactions, expiry over running servers: one log, whichever transport, and every device the same."""
 
-import asyncio
 import random
 from collections.abc import AsyncIterator
 from typing import Any
@@ -13,7 +12,7 @@ from messaging.services.expiry import messages_expire
 from tests.live.client import Client
 from tests.live.kinds import OverRest, OverSocket, hidden_of, shown_from_history, shown_from_log, text
 from tests.live.server import Scene
-from tests.residue import redis_keys_with, tables_with
+from tests.residue import redis_keys_left, tables_with
 from whispr.kernel import database
 
 CANARY = b"canary-over-the-wire-0123456789"
@@ -105,7 +104,7 @@ async def test_both_transports_lead_to_the_same_log_without_residue(scene: Scene
     kinds = "system text text text edit reaction reaction reaction system reaction edit system"
     assert [row[1] for row in logs[0]] == kinds.split()
     assert await database.run(tables_with, CANARY) == []
-    assert await asyncio.to_thread(redis_keys_with, CANARY) == []
+    assert await redis_keys_left(CANARY) == []
 
 
 async def held(scene: Scene, user: UUID, conversation: str) -> tuple[Any, Any, set[str]]:

@@ -27,7 +27,7 @@ from tests.e2e.server import database_url
 from tests.live.client import message_of, token_of
 from tests.live.kinds import OverRest, OverSocket, text
 from tests.live.server import Cluster, Scene
-from tests.residue import needles, redis_keys_with, tables_with
+from tests.residue import needles, redis_keys_left, redis_keys_with, tables_with
 from whispr.celery import app
 from whispr.embedded.finder import ServersMissing, find_postgres, major_version
 from whispr.kernel import database
@@ -269,7 +269,7 @@ async def search(stage: Stage, dead: dict[str, bytes], alive: set[str], queue: s
     for name in dead:
         assert await stage.in_tables(name) == [], name
         assert stage.files_with(name) == [], name
-        assert await asyncio.to_thread(redis_keys_with, dead[name]) == [], name
+        assert await redis_keys_left(dead[name]) == [], name
     for name in alive:
         assert await stage.in_tables(name), name
     assert await asyncio.to_thread(redis_keys_with, queue.encode())  # the tasks that wait

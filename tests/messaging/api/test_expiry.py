@@ -12,7 +12,7 @@ from messaging.services.expiry import messages_expire
 from messaging.store import expiry
 from tests.messaging.api.client import RANDOMS, Client
 from tests.messaging.api.test_deletions import CANARY, history, raw, said
-from tests.residue import redis_keys_with, tables_with
+from tests.residue import recent_keys_delete, redis_keys_left, tables_with
 from whispr.kernel import database
 from whispr.kernel.limits import LIMITS
 
@@ -57,6 +57,7 @@ async def test_a_real_ttl_passes_without_any_worker():
 
 
 async def test_the_worker_erases_and_tells_in_one_entry():
+    await asyncio.to_thread(recent_keys_delete)
     ann, bob = Client(), Client()
     conversation, other = await ann.group(bob), await ann.group(bob)
     ids = [await said(ann, bob, conversation), await said(ann, bob, conversation)]
@@ -66,7 +67,7 @@ async def test_the_worker_erases_and_tells_in_one_entry():
     assert await database.run(tables_with, CANARY) == ["messages.content", "messages.metadata"]
     assert await messages_expire() == 3
     assert await database.run(tables_with, CANARY) == []
-    assert await database.run(redis_keys_with, CANARY) == []
+    assert await redis_keys_left(CANARY) == []
     entries = await raw(bob, conversation)
     assert [one["seq"] for one in entries] == list(range(1, 11))
     last = entries[-1]
