@@ -73,6 +73,7 @@ class Device:
     def hold(self, entry: dict[str, Any]) -> None:
         known = self.log.setdefault(entry["seq"], entry)
         if known is not entry:
-            for name in known.keys() - {"content", "metadata", "signature", "expiresAt", "ttlAfterRead"}:
+            for name in known.keys() - {"content", "metadata", "signature", "mediaId", "expiresAt", "ttlAfterRead"}:
                 assert entry[name] == known[name], (name, known, entry)
             assert entry["content"] in ("", known["content"]), (known, entry)
+            assert entry["mediaId"] in (None, known["mediaId"]), (known, entry)
