@@ -161,9 +161,9 @@ WITH t AS MATERIALIZED (
 SELECT r.message_id, r.emoji, count(*), (array_agg(r.user_id ORDER BY r.reacted_at, r.user_id))[1:%b::int],
        bool_or(r.user_id = b.user_id)
 FROM t b JOIN reactions r ON r.message_id = b.id
-LEFT JOIN (SELECT DISTINCT w.target_id, w.sender_id FROM messages w WHERE w.target_id = ANY(%b::uuid[])
+LEFT JOIN (SELECT w.target_id, w.sender_id, w.sent_at FROM messages w WHERE w.target_id = ANY(%b::uuid[])
            AND w.withheld AND w.message_type = 'reaction') w
-       ON w.target_id = r.message_id AND w.sender_id = r.user_id AND r.user_id <> b.user_id
+       ON w.target_id = r.message_id AND w.sender_id = r.user_id AND w.sent_at = r.reacted_at AND r.user_id <> b.user_id
 WHERE w.sender_id IS NULL AND (%b::text IS NULL OR r.emoji = %b)
 AND (b.left_seq IS NULL AND b.seq >= b.joined_seq OR (
     SELECT v.seq FROM messages v WHERE v.target_id = r.message_id AND v.message_type = 'reaction'

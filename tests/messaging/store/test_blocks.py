@@ -152,6 +152,18 @@ def test_edits_and_reactions_of_a_blocked_user_change_nothing_for_the_blocker():
     assert [one.emoji for one in get_entry(bob, mine.message_id).reactions] == ["x"]
 
 
+def test_a_reaction_from_before_the_block_stays_beside_one_from_after_it():
+    ann, bob = uuid4(), uuid4()
+    conversation_id = direct_of(ann, bob)
+    mine = send(conversation_id, ann).outcome
+    reaction = {"type": "reaction", "target": mine.message_id, "content": b""}
+    send(conversation_id, bob, **reaction, emoji="x", metadata=b'{"emoji":"x"}')
+    block_set(ann, bob, LIMIT)
+    send(conversation_id, bob, **reaction, emoji="y", metadata=b'{"emoji":"y"}')
+    assert [one.emoji for one in get_entry(ann, mine.message_id).reactions] == ["x"]
+    assert [one.emoji for one in get_entry(bob, mine.message_id).reactions] == ["x", "y"]
+
+
 def test_groups_are_not_concerned():
     ann, bob = uuid4(), uuid4()
     conversation_id = conversation_create(ann, "group", [ann, bob], b"{}", None).view.id
