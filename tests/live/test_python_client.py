@@ -64,6 +64,29 @@ async def test_a_device_that_was_away_gets_what_it_lacks_once(scene: Scene, tmp_
             assert receiver.is_connected
 
 
+async def stall(client: Client, content: bytes) -> None:
+    """Take what comes, and be busy with `content` for as long as one lets us."""
+    async for message in client.messages():
+        if message.content == content:
+            await asyncio.sleep(SECONDS)
+
+
+async def test_what_was_not_dealt_with_comes_again(scene: Scene) -> None:
+    """A loop that is left by a timeout or a break loses nothing, in the same process either."""
+    ann, bob = uuid4(), uuid4()
+    here = UUID(await scene.group(ann, bob))
+    async with (
+        Client(scene.url(0), token_of(ann, uuid4())) as sender,
+        Client(scene.url(1), token_of(bob, uuid4())) as receiver,
+    ):
+        for content in (b"one", b"two"):
+            await sender.send(here, content)
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(stall(receiver, b"one"), 1)
+        assert await receive(receiver, 1) == [b"one"]
+        assert await receive(receiver, 2) == [b"one", b"two"]
+
+
 async def test_a_revoked_device_is_told(scene: Scene) -> None:
     bob, device, other = uuid4(), uuid4(), uuid4()
     async with Client(scene.url(0), token_of(bob, device)) as client:

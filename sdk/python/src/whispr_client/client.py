@@ -4,6 +4,7 @@ import asyncio
 import base64
 import contextlib
 import json
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from types import TracebackType
 from typing import Any, TypeVar
@@ -52,7 +53,8 @@ class Client:
         self._joined = False
         self._synced = asyncio.Event()
         self._refused = False  # the last connection was, for its token
-        self._events: asyncio.Queue[Receipt | Event] = asyncio.Queue(EVENTS_MAX)
+        self._events: deque[Receipt | Event] = deque(maxlen=EVENTS_MAX)
+        self._event_came = asyncio.Event()
         self._ended: asyncio.Future[None] | None = None
         self.user_id: UUID | None = None
         self.device_id: UUID | None = None
@@ -160,18 +162,22 @@ class Client:
         """Every entry that this device may see and did not send, once, each conversation in order; ends when the
         client is closed.
 
-        Asking for the next one says that the last one was dealt with: only then it is acknowledged, so that what a
-        crash interrupts comes again. Raises SignedOut where the device was.
+        Asking for the next one says that the last one was dealt with: only then it is acknowledged. What a crash, a
+        `break` or a timeout interrupts comes again. One loop at a time. Raises SignedOut where the device was.
         """
         inbox = _begun(self._inbox)
-        while (message := await self._next(inbox.messages)) is not None:
+        while await self._until(inbox.messages, inbox.arrived):
+            message = inbox.messages[0]
             yield message
+            # Only now: whoever stops in between, by a break, an error or a timeout, is given it again.
+            if inbox.messages and inbox.messages[0] is message:
+                inbox.messages.popleft()
             self._done_with(message)
 
     async def events(self) -> AsyncIterator[Receipt | Event]:
         """Receipts, and whatever else the server pushes, for as long as the client runs."""
-        while (event := await self._next(self._events)) is not None:
-            yield event
+        while await self._until(self._events, self._event_came):
+            yield self._events.popleft()
 
     def _done_with(self, message: Message) -> None:
         self._store.cursor_set(message.conversation_id, message.seq)
@@ -277,9 +283,8 @@ class Client:
         self._offer(Event("resync_required", payload))
 
     def _offer(self, event: Receipt | Event) -> None:
-        if self._events.full():
-            self._events.get_nowait()
-        self._events.put_nowait(event)
+        self._events.append(event)  # the oldest goes where nobody takes them
+        self._event_came.set()
 
     async def _renew(self) -> None:
         with contextlib.suppress(WhisprClientError):
@@ -309,21 +314,22 @@ class Client:
                 return found
             after = page[-1].seq
 
-    async def _next(self, queue: asyncio.Queue[T]) -> T | None:
-        """The queue's next, or None when the client was closed. Raises SignedOut where the device was."""
+    async def _until(self, waiting: deque[T], came: asyncio.Event) -> bool:
+        """Wait until something is there; False when the client was closed. Raises SignedOut where the device was."""
         assert self._ended is not None
-        getting = asyncio.create_task(queue.get())
-        either: list[asyncio.Future[Any]] = [getting, self._ended]
-        try:
-            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            if not getting.done():
-                getting.cancel()
-        if getting.done() and not getting.cancelled():
-            return getting.result()
-        with contextlib.suppress(Closed):
-            self._ended.result()
-        return None
+        while not waiting:
+            came.clear()
+            coming = asyncio.create_task(came.wait())
+            either: list[asyncio.Future[Any]] = [coming, self._ended]
+            try:
+                await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                coming.cancel()
+            if not waiting and self._ended.done():
+                with contextlib.suppress(Closed):
+                    self._ended.result()
+                return False
+        return True
 
 
 def _begun(part: T | None) -> T:

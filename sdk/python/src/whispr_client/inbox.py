@@ -5,6 +5,7 @@ own send whose reply is still on its way, or a loss; the first resolves itself, 
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from uuid import UUID
@@ -14,7 +15,6 @@ from whispr_client.messages import Message
 
 # A reply and a push of one batch arrive within milliseconds of each other.
 HOLD_SECONDS = 2.0
-WAITING_MAX = 10_000  # handed over and not taken yet: the server stops at 256 that are not acknowledged
 
 Fetch = Callable[[UUID, int, int], Awaitable[list[Message]]]
 
@@ -35,7 +35,9 @@ class Inbox:
     def __init__(self, cursors: Mapping[UUID, int], fetch: Fetch) -> None:
         self._logs = {one: _Log(seq) for one, seq in cursors.items()}
         self._fetch = fetch
-        self.messages: asyncio.Queue[Message] = asyncio.Queue(WAITING_MAX)
+        # In order, and not dealt with yet: bounded by the server, which stops at 256 that are not acknowledged.
+        self.messages: deque[Message] = deque()
+        self.arrived = asyncio.Event()
 
     def take(self, message: Message) -> None:
         """An entry was pushed."""
@@ -60,6 +62,8 @@ class Inbox:
             log = self._logs.pop(one, None)
             if log is not None and log.timer is not None:
                 log.timer.cancel()
+            if log is not None and log.fetching is not None:
+                log.fetching.cancel()
 
     def _log(self, conversation_id: UUID) -> _Log:
         return self._logs.setdefault(conversation_id, _Log(None))
@@ -75,7 +79,8 @@ class Inbox:
             message = log.held.pop(lowest)
             log.seq = lowest
             if message is not None:
-                self.messages.put_nowait(message)
+                self.messages.append(message)
+                self.arrived.set()
         if log.timer is not None:
             log.timer.cancel()
             log.timer = None
