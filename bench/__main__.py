@@ -19,7 +19,7 @@ from bench import history, system
 from bench.options import Options
 from bench.report import Result, write_json
 from bench.target import Target, checkpoint
-from bench.workloads import baseline, catch_up, fan_out, idle, one_to_one, open_loop, ratio, slow_reader
+from bench.workloads import baseline, catch_up, fan_out, idle, one_to_one, open_loop, ratio, services, slow_reader
 
 Workload = Callable[[Target, Options], Awaitable[Result]]
 WORKLOADS: dict[str, Workload] = {
@@ -31,6 +31,7 @@ WORKLOADS: dict[str, Workload] = {
     "slow-reader": slow_reader.run,
     "baseline": baseline.run,
     "ratio": ratio.run,
+    "services": services.run,
 }
 
 
@@ -63,7 +64,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         "sockets": "idle: sockets",
         "slow_seconds": "slow-reader: how long nothing is read",
         "clients": "baseline: pgbench's clients",
-        "rounds": "ratio: rounds of baseline and one-to-one",
+        "rounds": "ratio, services: rounds of both",
     }
     defaults = Options()
     for name, text in texts.items():
@@ -125,6 +126,8 @@ def main(arguments: list[str]) -> int:
         try:
             if parsed.url:
                 target = stack.enter_context(system.running(parsed.url, os.environ))
+            elif parsed.workload == "services":
+                target = stack.enter_context(system.with_services_beside(parsed.asgi, parsed.workers, os.environ))
             else:
                 target = stack.enter_context(system.started(parsed.asgi, parsed.workers, parsed.port, os.environ))
         except system.StartFailed as error:

@@ -5,6 +5,7 @@ The same command lines as `script/server` and a deployment (whispr/embedded/proc
 
 import contextlib
 import os
+import re
 import secrets
 import socket
 import subprocess
@@ -17,6 +18,7 @@ from urllib.parse import urlsplit
 
 from bench.target import Target, find_postmaster, postgres_version
 from bench.usage import Meter, listeners_on
+from integrations.development.servers import SETTINGS
 from whispr.embedded import processes, runfile, servers, supervisor
 from whispr.embedded.process import Child, spawn, stop
 
@@ -60,6 +62,39 @@ def started(asgi: str, workers: int, port: int, environment: Mapping[str, str]) 
             yield _target(addresses, settings, pids, {"asgi": asgi, "workers": workers})
         finally:
             stop(children, STOP_SECONDS)
+
+
+@contextlib.contextmanager
+def with_services_beside(asgi: str, workers: int, environment: Mapping[str, str]) -> Iterator[Target]:
+    """Two systems with databases of their own; the second one asks the three services of `manage.py run_services`.
+
+    Raises what `started` does.
+    """
+    alone = {name: value for name, value in environment.items() if name not in ("DATABASE_URL", "REDIS_URL")}
+    with contextlib.ExitStack() as stack:
+        target = stack.enter_context(started(asgi, workers, 0, alone))
+        asking = {**alone, **stack.enter_context(_servers(alone))}  # the user service reads the same tables
+        asking |= stack.enter_context(_services(asking))
+        target.beside = stack.enter_context(started(asgi, workers, 0, asking))
+        yield target
+
+
+@contextlib.contextmanager
+def _services(environment: Mapping[str, str]) -> Iterator[dict[str, str]]:
+    """The development services; their settings. They end with their parent too, being its children."""
+    settings = {**environment, **_settings(environment)}
+    with tempfile.TemporaryDirectory(prefix="whispr-bench-services-") as directory:
+        log = Path(directory) / "services.log"
+        child = spawn("run_services", processes.manage("run_services"), environment=settings, log=log)
+        try:
+            until = time.monotonic() + READY_SECONDS
+            while len(told := dict(re.findall(r"(?m)^(WHISPR_\w+)=(\S+)$", log.read_text()))) < len(SETTINGS):
+                if not child.is_running or time.monotonic() > until:
+                    raise StartFailed(f"run_services {child.how_it_ended()}:\n{child.last_words(30)}")
+                time.sleep(0.05)
+            yield told
+        finally:
+            stop([child], STOP_SECONDS)
 
 
 def _settings(environment: Mapping[str, str]) -> dict[str, str]:

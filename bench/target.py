@@ -41,6 +41,7 @@ class Target:
     issuer: str = "whispr"
     audience: str = "whispr"
     about: dict[str, Any] = field(default_factory=dict)
+    beside: "Target | None" = None  # a second system, with databases of its own, that asks the gRPC services
     _next: int = 0
     _gate: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(REQUESTS_AT_ONCE))
     _rest: Rest | None = None
