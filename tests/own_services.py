@@ -1,24 +1,14 @@
-"""Real servers of the three services in this process, over real sockets, and circuits that begin closed.
+"""Real servers of the three services in this process, over real sockets.
 
 A module of tests imports the fixtures that it uses.
 """
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
 from integrations.development.servers import NAMES, SETTINGS, DevelopmentService
-from whispr.kernel.breaker import breakers
-
-
-@pytest.fixture(autouse=True)
-def circuits() -> Iterator[None]:
-    for circuit in breakers().values():
-        circuit.reset()
-    yield
-    for circuit in breakers().values():
-        circuit.reset()
 
 
 @pytest.fixture

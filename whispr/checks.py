@@ -3,7 +3,6 @@
 The serving processes call `require_serving_settings()`: what would make them serve nobody, or everybody, stops them.
 """
 
-import ipaddress
 import os
 from collections.abc import Callable, Iterator, Sequence
 from urllib.parse import urlsplit
@@ -14,6 +13,7 @@ from django.core.checks import CheckMessage, Error, Warning
 from django.core.exceptions import ImproperlyConfigured
 
 from whispr.kernel import failpoints
+from whispr.kernel.addresses import is_loopback
 from whispr.kernel.auth import SECRET_BYTES_MIN, SYMMETRIC_ALGORITHMS
 from whispr.kernel.jwks import ASYMMETRIC_ALGORITHMS, SCHEMES
 from whispr.kernel.remote_service import remote_services
@@ -159,7 +159,7 @@ def _jwks() -> Messages:
             hint="Set it to the whole address, as https://auth.example.org/.well-known/jwks.json.",
             id="whispr.E006",
         )
-    elif scheme == "http" and host is not None and not _is_loopback(host):
+    elif scheme == "http" and host is not None and not _is_local(host):
         yield Warning(
             "WHISPR_JWT_JWKS_URL is plain http: whoever is on the way can put keys of their own in it.",
             hint="Use https.",
@@ -176,7 +176,7 @@ def _development() -> Messages:
         )
     if not settings.WHISPR_DEV_LOGIN:
         return
-    if not all(_is_loopback(host) for host in settings.ALLOWED_HOSTS):
+    if not all(_is_local(host) for host in settings.ALLOWED_HOSTS):
         yield Warning(
             "WHISPR_DEV_LOGIN is on and WHISPR_ALLOWED_HOSTS names other hosts than this one: anybody can be any user.",
             hint="Unset WHISPR_DEV_LOGIN, or leave WHISPR_ALLOWED_HOSTS at its default.",
@@ -287,11 +287,6 @@ def _is_origin(origin: str) -> bool:
     return bool(parts.scheme and parts.hostname) and f"{parts.scheme}://{parts.netloc}".lower() == origin.lower()
 
 
-def _is_loopback(host: str) -> bool:
-    """Whether only this machine answers to `host`; `testserver` is what Django's test client calls itself."""
-    if host in ("localhost", ".localhost", "testserver") or host.endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
+def _is_local(host: str) -> bool:
+    """Whether a name that a browser or a test uses means this machine: `testserver` is Django's test client."""
+    return host == "testserver" or host.endswith(".localhost") or is_loopback(host)

@@ -13,28 +13,20 @@ def _policy(**directives: str) -> str:
 
 # Nothing: JSON, health, errors, and whatever nobody thought of.
 NOTHING = _policy(default_src="'none'", frame_ancestors="'none'")
-# The admin's scripts are files. Alpine, which unfold is made with, evaluates its attributes ('unsafe-eval'), and inline
-# styles are in many of its templates; no inline script runs, so that a text of a client cannot be one.
-ADMIN = _policy(
-    default_src="'self'",
-    script_src="'self' 'unsafe-eval'",
-    style_src="'self' 'unsafe-inline'",
-    img_src="'self' data:",
-    object_src="'none'",
-    base_uri="'none'",
-    form_action="'self'",
-    frame_ancestors="'none'",
-)
-# Swagger UI draws with inline styles and images in data URLs.
-DOCS = _policy(
-    default_src="'self'",
-    style_src="'self' 'unsafe-inline'",
-    img_src="'self' data:",
-    object_src="'none'",
-    base_uri="'none'",
-    form_action="'self'",
-    frame_ancestors="'none'",
-)
+# Pages that libraries draw: their scripts are files, their styles are in the markup as well, and images in data URLs.
+_DRAWN = {
+    "default_src": "'self'",
+    "style_src": "'self' 'unsafe-inline'",
+    "img_src": "'self' data:",
+    "object_src": "'none'",
+    "base_uri": "'none'",
+    "form_action": "'self'",
+    "frame_ancestors": "'none'",
+}
+# Alpine, which unfold is made with, evaluates its attributes; no inline script runs, so that a text of a client cannot
+# be one.
+ADMIN = _policy(**_DRAWN, script_src="'self' 'unsafe-eval'")
+DOCS = _policy(**_DRAWN)
 PAGES = (("/admin/", ADMIN), ("/api/v1/docs", DOCS))
 
 

@@ -21,7 +21,7 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import IO, Any, Literal
@@ -63,6 +63,24 @@ def _die_with_us() -> None:
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
+def spawn(command: Sequence[str], environment: Mapping[str, str], log: IO[bytes]) -> subprocess.Popen[bytes]:
+    """A process of a test, in a session of its own; it dies with us."""
+
+    def popen() -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            preexec_fn=_die_with_us,
+        )
+
+    return _spawner.submit(popen).result()
+
+
 class Worker:
     """One server process; its port stays its own over restarts."""
 
@@ -82,7 +100,7 @@ class Worker:
     def start(self) -> None:
         """Start the process and wait until it is ready. Raises AssertionError with its log when it is not."""
         assert self.process is None or self.process.poll() is not None
-        self.process = _spawner.submit(self._spawn).result()
+        self.process = spawn(self._command, self._environment, self._log)
         deadline = time.monotonic() + START_SECONDS
         while True:
             try:
@@ -96,18 +114,6 @@ class Worker:
             if time.monotonic() > deadline:
                 raise AssertionError(f"the server was not ready after {START_SECONDS} s:\n{self.log()}")
             time.sleep(0.05)
-
-    def _spawn(self) -> subprocess.Popen[bytes]:
-        return subprocess.Popen(
-            self._command,
-            cwd=ROOT,
-            env=self._environment,
-            stdin=subprocess.DEVNULL,
-            stdout=self._log,
-            stderr=self._log,
-            start_new_session=True,
-            preexec_fn=_die_with_us,
-        )
 
     def end(self, number: signal.Signals) -> None:
         """Signal the process, if it runs, and wait until it is gone."""

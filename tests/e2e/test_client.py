@@ -1,17 +1,15 @@
 """@whispr/client against a real server that is killed under it (specification §5.2; sdk/packages/client-tests)."""
 
 import base64
-import json
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from django.db import connection
 
-from tests.e2e.node import SDK, node_environment, require_node
+from tests.e2e.node import SDK
 from tests.e2e.server import Server
-from tests.e2e.test_phoenix_client import control
+from tests.e2e.vitest import run_package
 
 PACKAGE = SDK / "packages" / "client-tests"
 # The whole run takes about half a minute; a restart on a busy machine may take longer.
@@ -39,40 +37,8 @@ def list_rows_with(word: str) -> list[str]:
 
 @pytest.mark.node
 def test_the_client(start: Callable[..., Server], tmp_path: Path) -> None:
-    node = require_node()
     server = start(env={"WHISPR_HASH_CHAIN": "1", "WHISPR_MEDIA_DIR": str(tmp_path / "media")})
-    report_path = tmp_path / "report.json"
-    with control(server) as address:
-        run = subprocess.run(
-            [
-                node,
-                SDK / "node_modules" / "vitest" / "vitest.mjs",
-                "run",
-                "--reporter=json",
-                "--reporter=default",
-                f"--outputFile.json={report_path}",
-            ],
-            cwd=PACKAGE,
-            env=node_environment(node) | {"WHISPR_TEST_URL": server.url, "WHISPR_TEST_CONTROL": address},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=RUN_SECONDS,
-            check=False,
-        )
-    assert report_path.exists(), run.stdout
-    tests = [test for file in json.loads(report_path.read_text())["testResults"] for test in file["assertionResults"]]
-    not_passed = [
-        f"{test['fullName']}: {test['status']}\n{''.join(test['failureMessages'])}"
-        for test in tests
-        if test["status"] != "passed"
-    ]
-    assert not_passed == [], "\n".join([*not_passed, run.stdout[-8_000:], server.log()])
-    assert run.returncode == 0, run.stdout
-    # As many as the package has: a file that was not collected would not fail anything.
-    sources = "".join(path.read_text() for path in (PACKAGE / "src").glob("*.test.ts"))
-    assert len(tests) == sources.count("\n  it(")
+    run_package(PACKAGE, server, tmp_path / "report.json", RUN_SECONDS)
     # The server's tables and files hold nothing of what was encrypted; the search finds what is not.
     assert list_rows_with(CANARY) == []
     assert "messages" in list_rows_with('"text":"before"')

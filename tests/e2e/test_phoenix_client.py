@@ -1,87 +1,20 @@
 """The unmodified phoenix package from npm against real servers (docs/protocol.md §2; sdk/packages/protocol-tests)."""
 
-import json
-import subprocess
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.node import SDK, node_environment, require_node
+from tests.e2e.node import SDK
 from tests.e2e.server import Server
+from tests.e2e.vitest import run_package
 
 PACKAGE = SDK / "packages" / "protocol-tests"
 # The whole run takes about half a minute; four restarts on a busy machine may take longer.
 RUN_SECONDS = 420
 
 
-@contextmanager
-def control(server: Server) -> Iterator[str]:
-    """An address where the tests in Node ask for `POST /kill` and `POST /start`."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            try:
-                {"/kill": server.kill, "/start": server.start}[self.path]()
-                status, text = 200, ""
-            except Exception as error:
-                status, text = 500, repr(error)
-            self.send_response(status)
-            self.end_headers()
-            self.wfile.write(text.encode())
-
-        def log_message(self, format: str, *args: object) -> None:
-            pass
-
-    listener = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=listener.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{listener.server_port}"
-    finally:
-        listener.shutdown()
-        listener.server_close()
-        thread.join(10)
-
-
 @pytest.mark.node
 @pytest.mark.parametrize("asgi", ["uvicorn", "daphne"])
 def test_the_phoenix_client(start: Callable[..., Server], asgi: str, tmp_path: Path) -> None:
-    node = require_node()
-    server = start(asgi=asgi)
-    report_path = tmp_path / "report.json"
-    with control(server) as address:
-        run = subprocess.run(
-            [
-                node,
-                SDK / "node_modules" / "vitest" / "vitest.mjs",
-                "run",
-                "--reporter=json",
-                "--reporter=default",
-                f"--outputFile.json={report_path}",
-            ],
-            cwd=PACKAGE,
-            env=node_environment(node) | {"WHISPR_TEST_URL": server.url, "WHISPR_TEST_CONTROL": address},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=RUN_SECONDS,
-            check=False,
-        )
-    assert report_path.exists(), run.stdout
-    tests = [test for file in json.loads(report_path.read_text())["testResults"] for test in file["assertionResults"]]
-    not_passed = [
-        f"{test['fullName']}: {test['status']}\n{''.join(test['failureMessages'])}"
-        for test in tests
-        if test["status"] != "passed"
-    ]
-    assert not_passed == [], "\n".join([*not_passed, run.stdout[-8_000:], server.log()])
-    assert run.returncode == 0, run.stdout
-    # As many as the package has: a file that was not collected would not fail anything.
-    sources = "".join(path.read_text() for path in (PACKAGE / "src").glob("*.test.ts"))
-    assert len({test["fullName"] for test in tests}) == len(tests)
-    assert len(tests) >= sources.count("\n  it(") + sources.count("\n  it.each")
+    run_package(PACKAGE, start(asgi=asgi), tmp_path / "report.json", RUN_SECONDS)

@@ -4,9 +4,10 @@ import asyncio
 import contextlib
 import json
 import os
+import re
 import signal
-import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from tests.e2e.server import ROOT, Server, _die_with_us, _spawner, database_url
+from tests.e2e.server import Server, database_url, spawn
 from tests.live.client import Client, request, token_of
 
 SECONDS = 40.0  # of patience with a busy machine
@@ -29,14 +30,15 @@ class Services:
         command = [sys.executable, "manage.py", "run_services"]
         command += ["--control", str(self.control), "--push-log", str(self.pushes)]
         environment = {**os.environ, "DATABASE_URL": database_url(), "PYTHONUNBUFFERED": "1"}
-        self.process = _spawner.submit(
-            lambda: subprocess.Popen(
-                command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True, preexec_fn=_die_with_us
-            )
-        ).result()
-        assert self.process.stdout is not None
-        lines = [self.process.stdout.readline().strip() for _ in range(3)]
-        self.addresses = dict(line.split("=", 1) for line in lines)
+        self.log = place / "services.log"
+        with self.log.open("wb") as log:
+            self.process = spawn(command, environment, log)
+        until = time.monotonic() + SECONDS
+        while len(lines := re.findall(r"(?m)^(WHISPR_\w+)=(\S+)$", self.log.read_text())) < 3:
+            assert self.process.poll() is None, self.log.read_text()
+            assert time.monotonic() < until, self.log.read_text()
+            time.sleep(0.05)
+        self.addresses = dict(lines)
 
     def behave(self, **modes: str) -> None:
         """From now on, within a tenth of a second or so."""
@@ -55,7 +57,6 @@ def services(transactional_db: None, tmp_path: Path) -> Iterator[Services]:
     yield found
     with contextlib.suppress(ProcessLookupError):
         found.end(signal.SIGKILL)
-    found.process.stdout.close()
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """The circuits' switch: held from the admin, followed by processes, shown by process."""
 
 import asyncio
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -12,19 +11,10 @@ from django.urls import reverse
 from integrations import circuits
 from integrations.circuits import CircuitReport, CircuitWatch, list_reports, own_reports, process_name, report
 from integrations.models import CircuitSwitch
-from whispr.kernel.breaker import DEPENDENCIES, breaker, breakers
+from whispr.kernel.breaker import DEPENDENCIES, breaker
 from whispr.kernel.redis import redis_client
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@pytest.fixture(autouse=True)
-def _closed() -> Iterator[None]:
-    for circuit in breakers().values():
-        circuit.reset()
-    yield
-    for circuit in breakers().values():
-        circuit.reset()
 
 
 @pytest.fixture

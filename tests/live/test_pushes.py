@@ -18,7 +18,7 @@ from uuid import UUID, uuid4
 import pytest
 from celery import Celery
 
-from tests.e2e.server import ROOT, _die_with_us, _spawner
+from tests.e2e.server import spawn
 from tests.live.client import Client
 from tests.live.server import Cluster, Scene
 from tests.own_redis import OwnRedis
@@ -40,19 +40,7 @@ class Process:
     def start(self, **environment: str) -> None:
         self._environment = self.environment | environment
         self._from = self.log.seek(0, os.SEEK_END)
-        self.process = _spawner.submit(self._spawn).result()
-
-    def _spawn(self) -> subprocess.Popen[bytes]:
-        return subprocess.Popen(
-            self.command,
-            cwd=ROOT,
-            env=self._environment,
-            stdin=subprocess.DEVNULL,
-            stdout=self.log,
-            stderr=self.log,
-            start_new_session=True,
-            preexec_fn=_die_with_us,
-        )
+        self.process = spawn(self.command, self._environment, self.log)
 
     @property
     def text(self) -> str:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from tests.e2e.server import ROOT, SECRET, _die_with_us, _spawner, database_url
+from tests.e2e.server import SECRET, database_url, spawn
 from whispr.embedded import processes
 
 STOP_SECONDS = 20.0
@@ -31,19 +31,7 @@ class CeleryProcess:
             **environment,
         }
         self._command = processes.deployed(role, self._environment)
-        self.process: subprocess.Popen[bytes] = _spawner.submit(self._spawn).result()
-
-    def _spawn(self) -> subprocess.Popen[bytes]:
-        return subprocess.Popen(
-            self._command,
-            cwd=ROOT,
-            env=self._environment,
-            stdin=subprocess.DEVNULL,
-            stdout=self._log,
-            stderr=self._log,
-            start_new_session=True,
-            preexec_fn=_die_with_us,
-        )
+        self.process: subprocess.Popen[bytes] = spawn(self._command, self._environment, self._log)
 
     def log(self) -> str:
         """What it wrote."""

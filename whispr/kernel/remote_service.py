@@ -2,16 +2,14 @@
 it").
 """
 
-import ipaddress
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from django.conf import settings
 
+from whispr.kernel.addresses import ADDRESS, is_loopback
 from whispr.kernel.breaker import Dependency
 
-ADDRESS = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[^\[\]:/\s]+):(?P<port>[0-9]{1,5})", re.ASCII)
 SETTINGS: dict[Dependency, str] = {
     "user_service": "WHISPR_USER_SERVICE",
     "media_service": "WHISPR_MEDIA_SERVICE",
@@ -93,16 +91,6 @@ def remote_services() -> dict[Dependency, RemoteService]:
     """All services that are set."""
     found = {name: remote_service(name) for name in SETTINGS}
     return {name: one for name, one in found.items() if one is not None}
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine answers to `host`. No other name counts: what it means is a resolver's matter."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
 
 
 def _unreadable(path: str) -> str | None:

@@ -3,13 +3,11 @@
 Whoever can call may speak for the server. So it is this machine alone, or holders of a certificate.
 """
 
-import ipaddress
-import re
 from dataclasses import dataclass
 
 from django.conf import settings
 
-_ADDRESS = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[^\[\]:/\s]+):(?P<port>[0-9]{1,5})", re.ASCII)
+from whispr.kernel.addresses import ADDRESS, is_loopback
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +28,7 @@ class ServiceEntry:
         """Why nobody may be served so, and what to do; None where all is well, or nothing is asked for."""
         if not self.address:
             return None
-        match = _ADDRESS.fullmatch(self.address)
+        match = ADDRESS.fullmatch(self.address)
         if match is None or not 0 < int(match["port"]) < 65_536:
             return (
                 f"WHISPR_GRPC_ADDRESS is {self.address!r}, which is not host:port.",
@@ -41,7 +39,7 @@ class ServiceEntry:
                 "Of WHISPR_GRPC_CERT, WHISPR_GRPC_KEY and WHISPR_GRPC_CLIENT_CA some are not set: TLS needs all.",
                 "Set all three to PEM files, or none of them and WHISPR_GRPC_ADDRESS to 127.0.0.1 and a port.",
             )
-        if not self.has_tls and not _is_loopback(match["host"]):
+        if not self.has_tls and not is_loopback(match["host"]):
             return (
                 f"WHISPR_GRPC_ADDRESS is {self.address}, without mutual TLS: whoever reaches it could post.",
                 "Set WHISPR_GRPC_CERT, WHISPR_GRPC_KEY and WHISPR_GRPC_CLIENT_CA, or listen on 127.0.0.1 only.",
@@ -57,13 +55,3 @@ def service_entry() -> ServiceEntry:
         settings.WHISPR_GRPC_KEY,
         settings.WHISPR_GRPC_CLIENT_CA,
     )
-
-
-def _is_loopback(host: str) -> bool:
-    # No other name: what it means is decided by a resolver, and may change.
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False

@@ -12,9 +12,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from tests.own_services import circuits, services
+from tests.own_services import services
 
-__all__ = ["circuits", "services"]
+__all__ = ["services"]
 
 
 class Files(NamedTuple):

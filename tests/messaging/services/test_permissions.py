@@ -15,11 +15,11 @@ from messaging.requests import CreateConversation, EditMessage, React, SendMessa
 from messaging.services import conversations, edits, members, permissions, reactions
 from messaging.services.permissions import Kept, PermissionCache, kept_permissions
 from messaging.services.send import message_send
-from tests.own_services import circuits, services
+from tests.own_services import services
 from whispr.kernel.breaker import breaker
 from whispr.kernel.errors import Forbidden, NotFound, TemporaryUnavailable
 
-__all__ = ["circuits", "services"]
+__all__ = ["services"]
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
