@@ -6,6 +6,7 @@ import socket
 import subprocess
 import tempfile
 import time
+from typing import Self
 
 import redis
 
@@ -27,6 +28,13 @@ class OwnRedis:
         self.client = redis.Redis.from_url(self.url, socket_timeout=5)
         self._process: subprocess.Popen[bytes] | None = None
         self._directory = tempfile.TemporaryDirectory(prefix="own-redis-")
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def start(self) -> None:
         self._process = subprocess.Popen(

@@ -24,7 +24,7 @@ import urllib.request
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import IO, Any, Literal, Self
 
 from django.conf import settings
 from django.db import connection
@@ -98,9 +98,18 @@ class Worker:
         return web({"WHISPR_ASGI_SERVER": asgi}, host="127.0.0.1", port=self.port)
 
     def start(self) -> None:
-        """Start the process and wait until it is ready. Raises AssertionError with its log when it is not."""
+        """Start the process and wait until it is ready."""
+        self.launch()
+        self.wait_until_ready()
+
+    def launch(self) -> None:
+        """Start the process."""
         assert self.process is None or self.process.poll() is not None
         self.process = spawn(self._command, self._environment, self._log)
+
+    def wait_until_ready(self) -> None:
+        """Raises AssertionError with the process's log when it does not become so."""
+        assert self.process is not None
         deadline = time.monotonic() + START_SECONDS
         while True:
             try:
@@ -175,10 +184,24 @@ class Server:
         """The first process's socket, with the version asked for."""
         return f"{self.url.replace('http', 'ws', 1)}/socket/websocket?vsn=2.0.0"
 
+    def __enter__(self) -> Self:
+        """Start every process; kill them at the end, and those that did start where one did not."""
+        try:
+            self.start()
+        except BaseException:
+            self.kill()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+
     def start(self) -> None:
         """Start every process, and wait until each is ready."""
         for worker in self.workers:
-            worker.start()
+            worker.launch()
+        for worker in self.workers:
+            worker.wait_until_ready()
 
     def kill(self) -> None:
         """SIGKILL every process: nothing of theirs gets to say goodbye."""

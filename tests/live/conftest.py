@@ -7,6 +7,7 @@ import pytest
 from django.core.management import call_command
 
 from tests.live.server import Cluster, Scene
+from tests.own_redis import OwnRedis
 
 LIVE_ASGI = ["uvicorn", "daphne"]
 
@@ -27,14 +28,14 @@ def live_database(django_db_setup: None, django_db_blocker: Any) -> Iterator[Non
 
 
 @pytest.fixture(scope="session", params=LIVE_ASGI)
-def cluster(request: pytest.FixtureRequest, live_database: None) -> Iterator[Cluster]:
-    """Two processes on one database."""
-    servers = Cluster(request.param, workers=2)
-    try:
-        servers.start()
+def cluster(
+    request: pytest.FixtureRequest, live_database: None, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Cluster]:
+    """Two processes on one database, with a directory of media of their own, which keep every message's steps."""
+    directory = tmp_path_factory.mktemp("media")
+    environment = {"WHISPR_TRACE": "all", "WHISPR_MEDIA_DIR": str(directory), "WHISPR_MEDIA_BYTES": "6000000"}
+    with Cluster(request.param, workers=2, env=environment) as servers:
         yield servers
-    finally:
-        servers.kill()
 
 
 @pytest.fixture
@@ -45,3 +46,32 @@ async def scene(cluster: Cluster) -> AsyncIterator[Scene]:
     yield scene
     await scene.close()
     assert cluster.faults() == ""
+
+
+@pytest.fixture(scope="session")
+def own_redis() -> Iterator[OwnRedis]:
+    """A Valkey to freeze and to kill; whoever does so brings it back."""
+    with OwnRedis() as redis:
+        yield redis
+
+
+@pytest.fixture(scope="session", params=LIVE_ASGI)
+def mortal(request: pytest.FixtureRequest, live_database: None, own_redis: OwnRedis) -> Iterator[Cluster]:
+    """Two processes whose doorbell is `own_redis`, and which look for news and for revoked devices often."""
+    environment = {
+        "REDIS_URL": own_redis.url,
+        "WHISPR_HEAD_CHECK_SECONDS": "1",
+        "WHISPR_DEVICE_CHECK_SECONDS": "2",
+    }
+    with Cluster(request.param, workers=2, env=environment) as servers:
+        yield servers
+
+
+@pytest.fixture
+async def stage(mortal: Cluster) -> AsyncIterator[Scene]:
+    """A test's own people on servers that break."""
+    scene = Scene(mortal)
+    mortal.faults()
+    yield scene
+    await scene.close()
+    print(mortal.faults())  # for whoever reads a failure: an outage of Redis is logged with tracebacks

@@ -119,6 +119,21 @@ async def test_the_window_bounds_what_is_live(scene: Scene) -> None:
     assert device.seqs(conversation_id) == list(range(1, 302))
 
 
+async def test_what_history_gave_and_was_acknowledged_takes_no_room(scene: Scene) -> None:
+    ann, bob = uuid4(), uuid4()
+    conversation_id = await scene.group(ann, bob)
+    await fill(scene, conversation_id, ann, 2 * WINDOW + 50)
+    device = await scene.client(bob)
+    await device.join_inbox(synced=False)
+    await device.until_seq(conversation_id, WINDOW)
+    (await device.ask(device.inbox, "history", {"conversationId": conversation_id, "limit": 10})).ok
+    (await device.ack(conversation_id, 2 * WINDOW + 51)).ok
+    # Whoever has the end of the log acknowledges nothing of it a second time.
+    await device.until_seq(conversation_id, 2 * WINDOW + 51)
+    assert device.seqs(conversation_id) == list(range(1, 2 * WINDOW + 52))
+    await device.until(lambda: device.events("sync_complete"))
+
+
 async def test_every_form_of_acknowledgement_opens_the_window(scene: Scene) -> None:
     ann, bob = uuid4(), uuid4()
     conversation_id = await scene.group(ann, bob)

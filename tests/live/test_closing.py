@@ -110,12 +110,8 @@ def impatient(request: pytest.FixtureRequest, live_database: None) -> Iterator[C
         "WHISPR_WRITE_SECONDS": "3",
         "WHISPR_SENDS_PER_MINUTE": "5",
     }
-    servers = Cluster(request.param, workers=1, env=environment)
-    try:
-        servers.start()
+    with Cluster(request.param, workers=1, env=environment) as servers:
         yield servers
-    finally:
-        servers.kill()
 
 
 async def test_a_silent_socket_is_idle(impatient: Cluster) -> None:
@@ -201,9 +197,7 @@ def handshake(token: str, *headers: bytes) -> bytes:
 @pytest.mark.skipif("uvicorn" not in LIVE_ASGI, reason="daphne's pings are autobahn's")
 def test_a_socket_that_answers_no_ping_is_closed_with_a_code_of_ours(live_database: None) -> None:
     """4408 and the end of the connection, never the library's own 1011 (the reliability catalogue §3)."""
-    servers = Cluster("uvicorn", workers=1, env={"WHISPR_PING_SECONDS": "1"})
-    try:
-        servers.start()
+    with Cluster("uvicorn", workers=1, env={"WHISPR_PING_SECONDS": "1"}) as servers:
         stream = socket.create_connection(("127.0.0.1", servers.workers[0].port), timeout=20)
         stream.sendall(handshake(token_of(uuid4(), uuid4())))
         received = b""
@@ -213,8 +207,6 @@ def test_a_socket_that_answers_no_ping_is_closed_with_a_code_of_ours(live_databa
         assert frames[0] == 0x89, frames  # a ping
         assert frames[6:10] == b"\x88" + frames[7:8] + (4408).to_bytes(2, "big"), frames
         assert servers.faults() == ""
-    finally:
-        servers.kill()
 
 
 def test_a_handshake_whose_header_is_too_long_is_answered(cluster: Cluster) -> None:

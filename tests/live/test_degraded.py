@@ -35,22 +35,16 @@ def own_postgres() -> Iterator[OwnPostgres]:
 
 @pytest.fixture(scope="module")
 def own_redis() -> Iterator[OwnRedis]:
-    redis = OwnRedis(durable=True)
-    redis.start()
-    yield redis
-    redis.close()
+    with OwnRedis(durable=True) as redis:
+        yield redis
 
 
 @pytest.fixture(scope="module")
 def mortal(own_postgres: OwnPostgres, own_redis: OwnRedis) -> Iterator[Cluster]:
     """Two processes on servers of this module."""
     urls = {"DATABASE_URL": own_postgres.url, "REDIS_URL": own_redis.url}
-    servers = Cluster("uvicorn", workers=2, env=urls | ENVIRONMENT)
-    try:
-        servers.start()
+    with Cluster("uvicorn", workers=2, env=urls | ENVIRONMENT) as servers:
         yield servers
-    finally:
-        servers.kill()
 
 
 class Stage(Scene):

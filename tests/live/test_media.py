@@ -5,30 +5,13 @@ import json
 import os
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 from uuid import UUID, uuid4
 
-import pytest
-
 from tests.live.client import token_of
-from tests.live.server import Cluster, Scene
+from tests.live.server import Scene
 
 DATA = os.urandom(5 * 1024 * 1024 + 3)
-
-
-@pytest.fixture(scope="module", params=["uvicorn", "daphne"])
-def cluster(request: pytest.FixtureRequest, live_database: None, tmp_path_factory) -> Iterator[Cluster]:
-    """Two processes with a directory of media of their own."""
-    directory = tmp_path_factory.mktemp("media")
-    servers = Cluster(
-        request.param, workers=2, env={"WHISPR_MEDIA_DIR": str(directory), "WHISPR_MEDIA_BYTES": "6000000"}
-    )
-    try:
-        servers.start()
-        yield servers
-    finally:
-        servers.kill()
 
 
 def ask(url: str, user: UUID | None, data: bytes | None = None) -> tuple[int, bytes]:

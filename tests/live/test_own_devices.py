@@ -1,15 +1,13 @@
 """A user's devices: the list, the one that was away for too long, sockets' cap, revocation (docs/protocol.md §3)."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
 from uuid import uuid4
 
 import psycopg
 import pytest
 
 from tests.e2e.server import database_url
-from tests.live.conftest import LIVE_ASGI
-from tests.live.server import Cluster, Scene
+from tests.live.server import Scene
 from tests.own_redis import OwnRedis
 
 
@@ -74,33 +72,6 @@ async def test_the_cap_of_sockets_counts_both_processes(scene: Scene) -> None:
                 await asyncio.sleep(0.2)
     # A device that has a socket takes its own place, wherever it comes back.
     await scene.joined(ann, clients[1].device, worker=0)
-
-
-@pytest.fixture(scope="module")
-def own_redis() -> Iterator[OwnRedis]:
-    redis = OwnRedis()
-    redis.start()
-    yield redis
-    redis.close()
-
-
-@pytest.fixture(scope="module", params=LIVE_ASGI)
-def mortal(request: pytest.FixtureRequest, live_database: None, own_redis: OwnRedis) -> Iterator[Cluster]:
-    """Two processes whose doorbell is a Valkey of this module, and which ask for revoked devices every 2 s."""
-    environment = {"REDIS_URL": own_redis.url, "WHISPR_DEVICE_CHECK_SECONDS": "2"}
-    servers = Cluster(request.param, workers=2, env=environment)
-    try:
-        servers.start()
-        yield servers
-    finally:
-        servers.kill()
-
-
-@pytest.fixture
-async def stage(mortal: Cluster) -> AsyncIterator[Scene]:
-    scene = Scene(mortal)
-    yield scene
-    await scene.close()
 
 
 @pytest.mark.parametrize("redis", ["there", "away"])

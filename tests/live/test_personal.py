@@ -4,7 +4,6 @@ import asyncio
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
@@ -13,29 +12,12 @@ import pytest
 
 from tests.e2e.server import ROOT
 from tests.live.client import message_of
-from tests.live.server import Cluster, Scene
+from tests.live.server import Scene
 
 FIRE = "import django; django.setup(); from messaging.tasks import send_due_scheduled; print(send_due_scheduled())"
 
 
-@pytest.fixture(scope="module")
-def traced(live_database: None) -> Iterator[Cluster]:
-    """Two processes that keep every message's steps."""
-    servers = Cluster("uvicorn", workers=2, env={"WHISPR_TRACE": "all"})
-    try:
-        servers.start()
-        yield servers
-    finally:
-        servers.kill()
-
-
-@pytest.fixture
-async def scene(traced: Cluster) -> AsyncIterator[Scene]:
-    traced.faults()
-    scene = Scene(traced)
-    yield scene
-    await scene.close()
-    assert traced.faults() == ""
+pytestmark = pytest.mark.parametrize("cluster", ["uvicorn"], indirect=True)
 
 
 def worker_of(scene: Scene) -> "subprocess.Popen[str]":
@@ -135,7 +117,7 @@ async def test_workers_killed_while_they_send_lose_and_double_nothing(scene: Sce
     sql = f"UPDATE scheduled_messages SET scheduled_for = now() WHERE {with_ids} RETURNING 1"
     assert len(scene.rows(sql, ids)) == len(ids)
     killed = 0
-    while killed < 3:
+    while killed < 2:
         worker = worker_of(scene)
         before = sent()
         while worker.poll() is None and sent() == before:

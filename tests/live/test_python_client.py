@@ -100,12 +100,8 @@ async def test_a_revoked_device_is_told(scene: Scene) -> None:
 
 @pytest.fixture
 def lonely(live_database: None) -> Iterator[Cluster]:
-    servers = Cluster("uvicorn", workers=1)
-    try:
-        servers.start()
+    with Cluster("uvicorn", workers=1) as servers:
         yield servers
-    finally:
-        servers.kill()
 
 
 async def test_sends_outlive_the_server_and_the_client(lonely: Cluster, tmp_path: Path) -> None:

@@ -12,7 +12,6 @@ import pytest
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
 from tests.live.client import Client, message_of
-from tests.live.conftest import LIVE_ASGI
 from tests.live.server import Cluster, Scene
 
 # What docs/operations.md promises of a process that is told to end.
@@ -21,24 +20,14 @@ WINDOW = 4
 CODES = {"uvicorn": 1012, "daphne": 4500}
 
 
-@pytest.fixture(scope="module", params=LIVE_ASGI)
-def cluster(request: pytest.FixtureRequest, live_database: None) -> Iterator[Cluster]:
-    """Two processes of these tests' own."""
-    servers = Cluster(request.param, workers=2)
-    try:
-        servers.start()
-        yield servers
-    finally:
-        servers.kill()
-
-
 @pytest.fixture
-def servers(cluster: Cluster) -> Cluster:
-    """Both running: a test before may have ended one."""
+def servers(cluster: Cluster) -> Iterator[Cluster]:
+    """Those that all share: what a test ended is started again."""
+    cluster.faults()
+    yield cluster
     for worker in cluster.workers:
         if worker.process is None or worker.process.poll() is not None:
             worker.start()
-    return cluster
 
 
 class Sender:

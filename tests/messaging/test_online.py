@@ -17,11 +17,9 @@ MAX = LIMITS.sockets_per_user
 
 @pytest.fixture
 def own_redis(settings):
-    server = OwnRedis()
-    server.start()
-    settings.CACHES = {"default": {**django_settings.CACHES["default"], "LOCATION": server.url}}
-    yield server
-    server.close()
+    with OwnRedis() as server:
+        settings.CACHES = {"default": {**django_settings.CACHES["default"], "LOCATION": server.url}}
+        yield server
 
 
 async def eventually(condition: Any, seconds: float = 20.0) -> None:

@@ -26,11 +26,9 @@ PERIOD = 0.4
 
 @pytest.fixture
 def own_redis(settings):
-    server = OwnRedis()
-    server.start()
-    settings.CACHES = {"default": {**django_settings.CACHES["default"], "LOCATION": server.url}}
-    yield server
-    server.close()
+    with OwnRedis() as server:
+        settings.CACHES = {"default": {**django_settings.CACHES["default"], "LOCATION": server.url}}
+        yield server
 
 
 class Told:

@@ -55,9 +55,5 @@ def model_database(django_db_setup: None, django_db_blocker: Any) -> Iterator["p
 @pytest.fixture(scope="module")
 def server(model_database: "psycopg.Connection[Any]") -> Iterator[Cluster]:
     """Two processes, with a window that is soon full, and the hash chain."""
-    servers = Cluster("uvicorn", workers=2, env={"WHISPR_HASH_CHAIN": "1", "WHISPR_WINDOW_ENTRIES": str(WINDOW)})
-    try:
-        servers.start()
+    with Cluster("uvicorn", workers=2, env={"WHISPR_HASH_CHAIN": "1", "WHISPR_WINDOW_ENTRIES": str(WINDOW)}) as servers:
         yield servers
-    finally:
-        servers.kill()

@@ -119,12 +119,8 @@ def media_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def verbose(model_database: "psycopg.Connection[Any]", media_directory: Path) -> Iterator[Cluster]:
     """A server that logs and traces all that it can."""
     environment = {"WHISPR_MEDIA_DIR": str(media_directory), "WHISPR_TRACE": "all", "WHISPR_LOG_LEVEL": "DEBUG"}
-    servers = Cluster("uvicorn", workers=1, env=environment)
-    try:
-        servers.start()
+    with Cluster("uvicorn", workers=1, env=environment) as servers:
         yield servers
-    finally:
-        servers.kill()
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ LOGIN = "/admin/login/"
 @pytest.fixture(autouse=True)
 def _secret(settings) -> None:
     settings.SECRET_KEY = "a key for the sessions of tests, of more than fifty characters"
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # the real one takes 0.5 s each
 
 
 @pytest.mark.parametrize(

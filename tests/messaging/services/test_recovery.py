@@ -33,10 +33,8 @@ SECONDS = 20.0
 
 @pytest.fixture(scope="module")
 def own_redis() -> Iterator[OwnRedis]:
-    redis = OwnRedis(durable=True)
-    redis.start()
-    yield redis
-    redis.close()
+    with OwnRedis(durable=True) as redis:
+        yield redis
 
 
 @pytest.fixture(autouse=True)

@@ -22,10 +22,8 @@ CONVERSATION, OTHER = uuid4(), uuid4()
 
 @pytest.fixture(scope="module")
 def own_redis() -> Iterator[OwnRedis]:
-    redis = OwnRedis(durable=True)
-    redis.start()
-    yield redis
-    redis.close()
+    with OwnRedis(durable=True) as redis:
+        yield redis
 
 
 @pytest.fixture(autouse=True)

@@ -19,11 +19,9 @@ from whispr.kernel.limits import LIMITS
 
 @pytest.fixture
 def own_redis(settings):
-    server = OwnRedis()
-    server.start()
-    settings.CACHES = {"default": {**django_settings.CACHES["default"], "LOCATION": server.url}}
-    yield server
-    server.close()
+    with OwnRedis() as server:
+        settings.CACHES = {"default": {**django_settings.CACHES["default"], "LOCATION": server.url}}
+        yield server
 
 
 @pytest.fixture

@@ -14,11 +14,9 @@ ECHO = Script("return {KEYS[1], ARGV[1]}")
 
 @pytest.fixture
 def own_redis(settings):
-    server = OwnRedis()
-    server.start()
-    settings.CACHES = {"default": {**django_settings.CACHES["default"], "LOCATION": server.url}}
-    yield server
-    server.close()
+    with OwnRedis() as server:
+        settings.CACHES = {"default": {**django_settings.CACHES["default"], "LOCATION": server.url}}
+        yield server
 
 
 async def test_a_loop_has_one_client_until_it_is_closed(own_redis):
