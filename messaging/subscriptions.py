@@ -80,6 +80,7 @@ class Subscription:
 
     __slots__ = (
         "_outstanding",
+        "acked_seq",
         "catch_up",
         "feed",
         "fetched_seq",
@@ -96,6 +97,7 @@ class Subscription:
         self.until_seq = until_seq  # the end of a span that is over; None while the user is a member
         self.joined_seq = 0  # where the present span begins, as far as known: removals before it are history
         self.fetched_seq = 0  # what the client was shown beyond, by `history`
+        self.acked_seq = 0  # what the device has, as far as this socket was told: also of what is yet to be pushed
         self.is_live = False
         self.own: set[int] = set()  # seqs that this socket sent: their reply told them
         self._outstanding: deque[tuple[int, int]] = deque()  # (seq, bytes) pushed and not acknowledged
@@ -145,11 +147,13 @@ class Subscription:
         size = self.catch_up.push(entry)
         if trace.every and not entry.is_blank:  # its sender is not told where a blank stands for it
             trace.record_entry(entry.payload, "pushed", self.catch_up.socket.actor.device_id)
+        path.inc()
+        if entry.seq <= self.acked_seq:
+            return  # `history` gave it before: nobody would acknowledge it again, and the window would stay closed
         window = self.catch_up.socket.window
         window.count += 1
         window.bytes += size
         self._outstanding.append((entry.seq, size))
-        path.inc()
 
     def read(self, entry: EncodedEntry) -> None:
         """Push an entry that the log gave; the user's own removal is found here where the feed told of it before."""
@@ -167,6 +171,7 @@ class Subscription:
 
     def acknowledge(self, up_to: int) -> None:
         """The device has everything up to `up_to`: its room in the window is free again."""
+        self.acked_seq = max(self.acked_seq, up_to)
         window = self.catch_up.socket.window
         outstanding = self._outstanding
         while outstanding and outstanding[0][0] <= up_to:
