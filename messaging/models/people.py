@@ -27,7 +27,10 @@ class Device(models.Model):
 
     class Meta:
         db_table = "devices"
-        indexes = [models.Index(fields=["user_id"], name="devices_of_user")]
+        indexes = [
+            models.Index(fields=["user_id"], name="devices_of_user"),
+            models.Index(fields=["push_token"], name="devices_of_push_token", condition=~Q(push_token="")),
+        ]
 
     def __str__(self) -> str:
         return f"{self.name or self.platform or 'device'} {self.id}"

@@ -147,11 +147,30 @@ def _has_room(cursor: Any, user_id: UUID, devices_max: int) -> bool:
     return bool(cursor.fetchone()[0] < devices_max)
 
 
+def _lock_push_token(cursor: Any, token: str | None) -> None:
+    """One registration of a token at a time, before any row of `devices` is locked: two at once would not see each
+    other, or wait for each other."""
+    if token:
+        cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended('push_token:' || %s, 0))", [token])
+
+
+def _take_push_token(cursor: Any, device_id: UUID, token: str | None) -> None:
+    """A push token belongs to one installation: who registers it last has it. A phone that changed hands would
+    otherwise show its new owner what waits for the old one."""
+    if token:
+        cursor.execute(
+            "UPDATE devices SET push_token = '' WHERE push_token = %s AND push_token <> '' AND id <> %s",
+            [token, device_id],
+        )
+
+
 def device_insert(user_id: UUID, device_id: UUID, change: DeviceChange, devices_max: int) -> bool | None:
     """Insert a device with its keys. True: inserted; False: the id exists already; None: the user has `devices_max`."""
     with transaction.atomic(), connection.cursor() as cursor:
+        _lock_push_token(cursor, change.push_token)
         if not _has_room(cursor, user_id, devices_max):
             return None
+        _take_push_token(cursor, device_id, change.push_token)
         cursor.execute(
             "INSERT INTO devices (id, user_id, name, platform, push_token, public_key, encryption_key)"
             " VALUES (%s, %s, %s, %s, %s, %s, %s) ON CONFLICT (id) DO NOTHING",
@@ -170,7 +189,8 @@ def device_insert(user_id: UUID, device_id: UUID, change: DeviceChange, devices_
 
 def device_update(user_id: UUID, device_id: UUID, change: DeviceChange) -> DeviceView | None:
     """Change a live device of the user; None where there is no such device, or it is revoked."""
-    with connection.cursor() as cursor:
+    with transaction.atomic(), connection.cursor() as cursor:
+        _lock_push_token(cursor, change.push_token)
         cursor.execute(
             _UPDATE,
             [
@@ -186,6 +206,8 @@ def device_update(user_id: UUID, device_id: UUID, change: DeviceChange) -> Devic
             ],
         )
         row = cursor.fetchone()
+        if row is not None:
+            _take_push_token(cursor, device_id, change.push_token)
     return None if row is None else _view(row)
 
 

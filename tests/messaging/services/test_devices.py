@@ -343,3 +343,36 @@ async def test_settings_have_defaults_and_are_kept(changes):
         (actor.user_id, "settings", {"readReceipts": False, "shareLastSeen": True}),
         (actor.user_id, "settings", {"readReceipts": True, "shareLastSeen": True}),
     ]
+
+
+# --- push tokens ---
+
+
+async def test_a_push_token_is_the_last_ones_who_registered_it():
+    ann, bob, cleo = new_actor(), new_actor(), new_actor()
+
+    async def holders() -> set[UUID]:
+        return {device.id async for device in Device.objects.filter(push_token="phone")}
+
+    await service.device_register(ann, RegisterDevice(public_key=key(), push_token="phone"))
+    await service.device_register(ann, RegisterDevice(public_key=key(), push_token="phone"))
+    assert await holders() == {ann.device_id}
+    await service.device_register(bob, RegisterDevice(public_key=key(), push_token="phone"))
+    assert await holders() == {bob.device_id}
+    await service.device_register_seen(cleo.user_id, cleo.device_id)
+    await service.device_update(cleo, cleo.device_id, UpdateDevice(push_token="phone"))
+    assert await holders() == {cleo.device_id}
+    assert not (await service.device_get(bob, bob.device_id)).has_push_token
+    await service.device_update(cleo, cleo.device_id, UpdateDevice(push_token=""))
+    assert await holders() == set()
+
+
+async def test_of_many_who_register_a_push_token_at_once_one_has_it():
+    actors = [new_actor() for _ in range(8)]
+    for one in actors[:4]:
+        await service.device_register_seen(one.user_id, one.device_id)
+    await asyncio.gather(
+        *(service.device_update(one, one.device_id, UpdateDevice(push_token="phone")) for one in actors[:4]),
+        *(service.device_register(one, RegisterDevice(public_key=key(), push_token="phone")) for one in actors[4:]),
+    )
+    assert await Device.objects.filter(push_token="phone").acount() == 1
