@@ -20,7 +20,7 @@ from messaging.phoenix import UNMATCHED_EVENT, Event, Ref, TopicJoin
 from messaging.requests import Join, decode_request
 from messaging.store.entries import Standing
 from messaging.subscriptions import CatchUp, Subscription
-from whispr.kernel.errors import Timeout, WhisprError
+from whispr.kernel.errors import TemporaryUnavailable, Timeout, WhisprError
 from whispr.kernel.limits import LIMITS
 
 if TYPE_CHECKING:
@@ -29,6 +29,16 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 Work = Coroutine[Any, Any, None]
+# With less left than this, what waited for its turn is refused, for sure, instead of begun and left unknown.
+REFUSED_SECONDS = 1.0
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+def _overtaken() -> TemporaryUnavailable:
+    return TemporaryUnavailable("What came before it took too long.", retry_after=1.0)
 
 
 class Answer(Generic[T]):
@@ -75,14 +85,15 @@ class Channel:
 
     handlers: ClassVar[dict[str, str]] = {}  # an event's name -> the method that handles it
 
-    __slots__ = ("_inbox", "_tasks", "_working", "catch_up", "closed", "join", "socket")
+    __slots__ = ("_inbox", "_since", "_tasks", "_working", "catch_up", "closed", "join", "socket")
 
     def __init__(self, socket: "Socket", join: TopicJoin) -> None:
         self.socket = socket
         self.join = join
         self.catch_up = CatchUp(socket, join)
         self.closed = False
-        self._inbox: deque[Event] = deque()
+        self._inbox: deque[tuple[float, Event]] = deque()  # when it came
+        self._since: float | None = None  # when that came which is handled, where it was not this moment
         self._working = False
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -125,31 +136,42 @@ class Channel:
     def take(self, event: Event) -> None:
         """Take the next event of this topic."""
         if self._working:
-            self._inbox.append(event)
+            self._inbox.append((_now(), event))
             self.socket.backlog += 1
             return
         work = self._handle(event)
         if work is not None:
             self._working = True
-            self.spawn(self._work_off(event, work))
+            self._since = _now()
+            self.spawn(self._work_off(self._since, event, work))
 
-    async def _work_off(self, event: Event, work: Work | None) -> None:
+    async def _work_off(self, since: float, event: Event, work: Work | None) -> None:
         try:
             while not self.closed:
                 if work is not None:
-                    await self._finish(event, work)
+                    await self._finish(since, event, work)
                 if not self._inbox:
                     return
-                event = self._inbox.popleft()
+                since, event = self._inbox.popleft()
+                self._since = since
                 self.socket.backlog -= 1
                 self.socket.on_settled()
-                work = self._handle(event)
+                work = self._handle(event) if self._has_time(since, event) else None
         finally:
             self._working = False
+            self._since = None
 
-    async def _finish(self, event: Event, work: Work) -> None:
+    def _has_time(self, since: float, event: Event) -> bool:
+        """Whether what waited behind other work of this topic can still be done in time; else it is refused."""
+        if _now() - since < LIMITS.request_seconds - REFUSED_SECONDS:
+            return True
+        self.socket.refuse(self.join, event.ref, _overtaken())
+        return False
+
+    async def _finish(self, since: float, event: Event, work: Work) -> None:
         try:
-            async with asyncio.timeout(LIMITS.request_seconds):
+            # From its coming: what waited behind others is answered in time, too (docs/protocol.md §8.8).
+            async with asyncio.timeout_at(since + LIMITS.request_seconds):
                 await work
         except TimeoutError:
             self.socket.refuse(self.join, event.ref, Timeout())
@@ -181,7 +203,7 @@ class Channel:
         self.socket.in_flight += 1
         answer = Answer(self, ref, encode)
         future.add_done_callback(answer.on_done)
-        deadlines.get().watch(future, answer.on_late)
+        deadlines.get().watch(future, answer.on_late, self._since)
 
     def on_refused(self, ref: Ref, error: WhisprError) -> None:
         """Answer an error."""

@@ -23,8 +23,12 @@ class Deadlines:
         self._loop = asyncio.get_running_loop()
         self._looking: asyncio.TimerHandle | None = None
 
-    def watch(self, future: "asyncio.Future[Any]", on_late: Callable[[], None]) -> None:
-        """Call `on_late` unless `future` is done in time (give or take `LOOK_SECONDS`)."""
+    def watch(self, future: "asyncio.Future[Any]", on_late: Callable[[], None], since: float | None = None) -> None:
+        """Call `on_late` unless `future` is done in time (give or take `LOOK_SECONDS`). `since` is when the request
+        came, where that was not now: those few have timers of their own."""
+        if since is not None:
+            self._loop.call_at(since + LIMITS.request_seconds, _look_at, future, on_late)
+            return
         self._waiting.append((self._loop.time() + LIMITS.request_seconds, future, on_late))
         if self._looking is None:
             self._looking = self._loop.call_later(LOOK_SECONDS, self._look)
@@ -37,6 +41,11 @@ class Deadlines:
             if not future.done():
                 on_late()
         self._looking = self._loop.call_later(LOOK_SECONDS, self._look) if waiting else None
+
+
+def _look_at(future: "asyncio.Future[Any]", on_late: Callable[[], None]) -> None:
+    if not future.done():
+        on_late()
 
 
 deadlines: PerLoop[Deadlines] = PerLoop(Deadlines)

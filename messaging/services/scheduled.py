@@ -14,6 +14,7 @@ from uuid import UUID
 import msgspec
 
 from delivery.services.dead_letters import dead_letter_kind
+from delivery.services.push_bell import pushes_soon
 from messaging.events import Actor
 from messaging.fanout import publish_entries, publish_user_push, trace
 from messaging.personal import ScheduledList, ScheduledView, ScheduleMessage, UpdateScheduled
@@ -228,6 +229,8 @@ def _publish_fired(fired: Fired) -> None:
     publish_entries([one.entry for one in fired.appended if one.entry is not None])
     if any(one.entry is not None and one.entry.media_id is not None for one in fired.appended):
         media_links_soon()
+    if any(one.entry is not None for one in fired.appended):
+        pushes_soon()
     telemetry.sends.labels("sent").inc(sum(one.entry is not None for one in fired.appended))
     _publish(fired.changed)
 

@@ -15,6 +15,7 @@ from nacl.signing import SigningKey
 from messaging.devices import UpdateDevice
 from messaging.events import Actor
 from messaging.models import Draft, Message, ScheduledMessage, SendKey
+from messaging.services import scheduled
 from messaging.services.devices import device_register_seen, device_revoke, device_update
 from messaging.services.scheduled import CLAIM_BATCH, LEASE_SECONDS, claims_fire, scheduled_send_due
 from messaging.store import scheduled_firing as firing
@@ -435,3 +436,16 @@ async def test_scheduling_and_changing_count_as_sends(monkeypatch):
     await make_due(made)
     assert await scheduled_send_due() == 1
     assert len(await log_of(ann, conversation)) == 2
+
+
+async def test_the_pushes_of_a_scheduled_message_are_asked_for_as_of_any_other(monkeypatch):
+    ann, bob = Client(), Client()
+    conversation = await ann.group(bob)
+    rung: list[bool] = []
+    monkeypatch.setattr(scheduled, "pushes_soon", lambda: rung.append(True))
+    assert await scheduled_send_due() == 0
+    assert rung == []
+    planned = await ann.post("/messages/scheduled", message(conversation, b"later") | {"scheduledFor": at(60)})
+    await make_due(planned.json)
+    assert await scheduled_send_due() == 1
+    assert rung == [True]
