@@ -8,6 +8,7 @@ is answered. A stop finishes what the sockets asked before it closes them.
 
 import argparse
 import asyncio
+import copy
 import os
 import socket
 import struct
@@ -15,6 +16,7 @@ import time
 from typing import Any
 
 import uvicorn
+import uvicorn.config
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.frames import Frame
 
@@ -49,6 +51,22 @@ class GatheringProtocol(WebSocketsSansIOProtocol):
         super().__init__(*args, **kwargs)
         self._gathered: list[bytes] = []
         self._gathered_bytes = 0
+        self._stopping = False
+
+    def shutdown(self) -> None:
+        """The server ends. A handshake that is not answered yet is refused for now (503): it is no fault of ours."""
+        self._stopping = True
+        super().shutdown()
+
+    def send_500_response(self) -> None:
+        """The handshake found no answer, by a fault or by the server's end."""
+        if not self._stopping:
+            super().send_500_response()
+        elif self.initial_response is None and not self.handshake_complete:
+            response = self.conn.reject(503, "The server restarts; try again.\n")
+            response.headers["Retry-After"] = "1"
+            self.conn.send_response(response)
+            self.transport.write(b"".join(self.conn.data_to_send()))
 
     def data_received(self, data: bytes) -> None:
         """Take bytes in. A handshake that cannot be parsed (a header line over 8 KiB) gets an answer and an end."""
@@ -139,6 +157,13 @@ class DrainingServer(uvicorn.Server):
             await asyncio.sleep(0.02)
 
 
+def _log_config() -> dict[str, Any]:
+    """uvicorn's own lines, through a handler that does not wait for whoever reads them."""
+    config = copy.deepcopy(uvicorn.config.LOGGING_CONFIG)
+    config["handlers"]["default"] = {"formatter": "default", "class": "whispr.kernel.log_output.ConsoleHandler"}
+    return config
+
+
 def settings(forwarded_allow_ips: str | None = None) -> dict[str, Any]:
     """What uvicorn is told: the limits of the contract, and a deadline for its stop."""
     return {
@@ -154,6 +179,7 @@ def settings(forwarded_allow_ips: str | None = None) -> dict[str, Any]:
         "ws_ping_timeout": float(LIMITS.ping_seconds),
         "timeout_graceful_shutdown": GRACEFUL_SECONDS,
         "access_log": False,
+        "log_config": _log_config(),
         "server_header": False,
         "proxy_headers": forwarded_allow_ips is not None,
         "forwarded_allow_ips": forwarded_allow_ips,

@@ -41,6 +41,7 @@ acks_ignored = Counter("whispr_acks_ignored", "Acknowledgements that changed not
 log_repairs = Counter("whispr_log_repairs", "Gaps filled from the log", ["cause"])
 bus_dropped = Counter("whispr_bus_dropped", "Batches that the doorbell did not take")
 bus_up = Gauge("whispr_bus_up", "1 while the channel layer takes and gives messages")
+log_dropped = Counter("whispr_log_dropped", "Lines of the log that were dropped, because nobody read it")
 rest_requests = Counter("whispr_rest_requests", "REST requests", ["method", "route", "status"])
 redis_up = Gauge("whispr_redis_up", "1 while Redis answers in time, by what it is used for", ["use"])
 quota_refused = Counter("whispr_quota_refused", "Requests over their rate", ["kind"])
