@@ -7,12 +7,12 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from delivery.services.receipts import receipts_record
-from delivery.services.status import get_delivery
 from messaging.api.base import ApiView, actor_of, answer, body_of, call
 from messaging.api.openapi import operation
 from messaging.api.shapes import DeliveryList, Nothing
 from messaging.events import Actor, DeliveryCounts
 from messaging.requests import Acks
+from messaging.services.delivery_hints import get_known_delivery
 from messaging.services.history import get_message
 
 TAG = "receipts"
@@ -50,6 +50,7 @@ class MessageDelivery(ApiView):
     @operation("messageDelivery", "What became of a message", {200: DeliveryList}, errors=(404,), tag=TAG)
     def get(self, request: Request, message_id: UUID) -> Response:
         """Its status at each recipient, for its sender; of one that is deleted for everyone or expired also `erasure`:
-        how many of the recipients' devices it had reached, and how many of these acknowledged that it is gone."""
-        recipients, erasure = call(get_delivery, actor_of(request), message_id)
-        return answer(DeliveryList(message_id, recipients, DeliveryCounts.of(recipients), erasure))
+        how many of the recipients' devices it had reached, and how many of these acknowledged that it is gone.
+        While the database is away, it is what a cache has, with `degraded: true`."""
+        recipients, erasure, degraded = call(get_known_delivery, actor_of(request), message_id)
+        return answer(DeliveryList(message_id, recipients, DeliveryCounts.of(recipients), erasure, degraded))

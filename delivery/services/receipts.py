@@ -2,7 +2,7 @@
 §4.5)."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from uuid import UUID
 
 import msgspec
@@ -20,6 +20,8 @@ from whispr.kernel.loops import PerLoop
 
 # Nobody waits for an acknowledgement's own outcome, so receipts come together for that long (docs/decisions/0015).
 REST_SECONDS = 0.015
+# Who else hears in which conversations something became delivered or read, by this process.
+on_moved: list[Callable[[set[UUID]], None]] = []
 _EVENTS = {"delivered": "delivery_status_update", "read": "read_status_update"}
 
 
@@ -29,6 +31,10 @@ def _flush(items: Sequence[NewReceipt], patient: bool) -> list[Recorded | Except
 
 def _publish(recorded: Sequence[Recorded]) -> None:
     hit("receipts.before_reply")
+    moved = {one.moved for one in recorded if one.moved is not None}
+    if moved:
+        for listener in on_moved:
+            listener(moved)
     for one in recorded:
         for update in one.updates:
             publish_user_push(

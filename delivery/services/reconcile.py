@@ -11,12 +11,16 @@ from uuid import UUID
 from delivery.store import reconcile as store
 from delivery.store import reconcile_runs as runs
 from delivery.store.reconcile_checks import CHECKS, KEY_ORPHAN, Check
+from messaging.store.recent import recent_note
 from whispr.kernel import database, telemetry
 from whispr.kernel.errors import WhisprError
 from whispr.kernel.limits import LIMITS
+from whispr.kernel.loops import PerLoop
+from whispr.kernel.redis import RedisAway, RedisLink
 from whispr.kernel.stopping import is_stopping
 
 log = logging.getLogger(__name__)
+_links: PerLoop[RedisLink] = PerLoop(lambda: RedisLink("reconcile"))
 
 # One run of the task; its pass goes on in the next.
 WORK_SECONDS = 20.0
@@ -113,7 +117,17 @@ async def _check(run: runs.Run, check: Check, windows: Sequence[store.Window]) -
         except WhisprError as error:  # held by something; the next pass finds it again
             log.warning("Not repaired, %s of %s: %s", check.name, conversation_id, error.code)
             continue
+        if repaired:
+            await _forget_hints(conversation_id)
         _count(run, check, repaired)
+
+
+async def _forget_hints(conversation_id: UUID) -> None:
+    """What became of its messages may be another now than the cache has it."""
+    try:
+        await recent_note(_links.get(), [], [str(conversation_id)])
+    except RedisAway:
+        log.warning("The cache was not told that %s was repaired", conversation_id)
 
 
 async def _step_keys(run: runs.Run) -> bool:

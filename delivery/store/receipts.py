@@ -52,6 +52,7 @@ class Recorded(msgspec.Struct, frozen=True):
     """What a receipt led to; the updates of a (conversation, user) are with its first item of the batch."""
 
     updates: tuple[AddressedReceipt, ...] = ()
+    moved: UUID | None = None  # the conversation, where somebody's watermarks in it were raised
 
 
 # Each table is looked into by a LATERAL with a LIMIT: an index probe a row, whatever the planner thinks of its size.
@@ -276,7 +277,7 @@ def receipts_write(items: Sequence[NewReceipt], patient: bool = True) -> list[Re
             readers[(conversation_id, user_id)].touched.append(tuple(touched))
     for reader in moved:
         if reader.first is not None:
-            outcomes[reader.first] = Recorded(reader.updates())
+            outcomes[reader.first] = Recorded(reader.updates(), reader.conversation_id)
     return outcomes
 
 

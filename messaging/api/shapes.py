@@ -95,6 +95,7 @@ class DeliveryList(_Answer, frozen=True):
     recipients: list[DeliveryView]
     counts: DeliveryCounts
     erasure: ErasureView | None = None  # of a message that was deleted for everyone or expired
+    degraded: bool = False  # the database is away: what a cache has
 
 
 class Deleted(_Answer, frozen=True):

@@ -24,6 +24,7 @@ from messaging.devices import (
 from messaging.events import Actor
 from messaging.requests import decode_base64
 from messaging.services.push_choices import choices_of
+from messaging.services.recent import delivery_forget
 from messaging.store import devices as store
 from whispr.kernel import database
 from whispr.kernel.errors import BadRequest, DatabaseAway, DatabaseReadOnly, Forbidden, NotFound, Unauthenticated
@@ -266,6 +267,8 @@ async def user_settings_update(actor: Actor, request: UpdateSettings) -> UserSet
     after, changed = await database.run(
         store.user_settings_update, actor.user_id, request.read_receipts, request.share_last_seen
     )
+    if changed:
+        delivery_forget([actor.user_id])  # what a sender may learn depends on it
     if changed or rechosen:
         publish_user_event(actor.user_id, "settings", msgspec.to_builtins(after))
     return after

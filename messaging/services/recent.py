@@ -1,5 +1,6 @@
 """What is known without the database: the last entries of conversations, their members, what was sent (specification
-§10.2, docs/operations.md "Degraded modes").
+§10.2, docs/operations.md "Degraded modes"). What became of messages is in `messaging/services/delivery_hints.py`; what
+makes that untrue is told here, in the same rounds.
 
 Written after the commit, some entries at a time, by a task that nothing waits for. While the database answers, nobody
 reads it.
@@ -8,7 +9,7 @@ reads it.
 import asyncio
 import logging
 from collections import OrderedDict, defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -16,12 +17,14 @@ from uuid import UUID
 import msgspec
 from django.conf import settings
 
+from delivery.services.receipts import on_moved
 from messaging import fanout
 from messaging.events import Actor, EditReference, Entry, MessageView, ReactionView, WithheldEntry
 from messaging.fanout.hub import hub
 from messaging.fanout.news import EncodedEntry
 from messaging.requests import History
 from messaging.store import recent as store
+from messaging.store.delivery_hints import EVERYTHING
 from messaging.store.recent import Note, Recent
 from whispr.kernel import database
 from whispr.kernel.errors import WhisprError
@@ -55,6 +58,7 @@ class _Recorder:
         self._erased: defaultdict[UUID, set[str]] = defaultdict(set)
         self._forgotten: set[UUID] = set()
         self._changed: dict[UUID, int] = {}
+        self._moved: dict[UUID, None] = {}
         self._members_at: OrderedDict[UUID, tuple[int, float]] = OrderedDict()  # the last reading: seq, time
         self._stale: dict[UUID, None] = {}
         self._flushing: asyncio.Task[None] | None = None
@@ -76,8 +80,16 @@ class _Recorder:
         self._forgotten.add(conversation_id)
         self._start()
 
+    def moved(self, ids: Iterable[UUID]) -> None:
+        """What became of messages of these conversations, or what these users are told of it, changed."""
+        self._moved.update(dict.fromkeys(ids))
+        if len(self._moved) > CONVERSATIONS_MAX:  # Redis is away for long: then nothing that is there holds any more
+            self._moved = {EVERYTHING: None}
+        self._start()
+
     def _note_system(self, entry: Entry) -> None:
         said: dict[str, Any] = msgspec.json.decode(entry.metadata)
+        self._moved[entry.conversation_id] = None
         if said.get("event") in _GONE:
             self._erased[entry.conversation_id].update(_ids_gone(said))
         elif said.get("event") in _MEMBERSHIP:
@@ -96,7 +108,7 @@ class _Recorder:
             self._flushing = self._loop.create_task(self._flush())
 
     async def _flush(self) -> None:
-        while self._notes or self._erased or self._forgotten or self._changed:
+        while self._notes or self._erased or self._forgotten or self._changed or self._moved:
             await asyncio.sleep(FLUSH_SECONDS)
             try:
                 # What takes away goes first, and is tried again until it is done. It goes again after the notes: they
@@ -104,9 +116,16 @@ class _Recorder:
                 for conversation_id, ids in await self._take_away():
                     if self._notes:
                         self._erased[conversation_id] |= ids
-                while self._notes:
+                while self._notes or self._moved:
                     notes, self._notes = self._notes[:FLUSH_MAX], self._notes[FLUSH_MAX:]
-                    await store.recent_note(self.link, notes)
+                    moved = list(self._moved)[:FLUSH_MAX]
+                    for one in moved:
+                        del self._moved[one]
+                    try:
+                        await store.recent_note(self.link, notes, [str(one) for one in moved])
+                    except RedisAway:
+                        self._moved.update(dict.fromkeys(moved))
+                        raise
                 await self._take_away()
             except RedisAway:
                 self._notes.clear()
@@ -166,6 +185,15 @@ def _note(entries: Sequence[Entry], encoded: Sequence[EncodedEntry]) -> None:
 
 
 fanout.on_published.append(_note)
+
+
+def delivery_forget(ids: Iterable[UUID]) -> None:
+    """What became of messages of these conversations, or what these users are told of it, is not what it was."""
+    if settings.WHISPR_CACHED_READS:
+        _recorders.get().moved(ids)
+
+
+on_moved.append(delivery_forget)
 
 
 def recent_forget(conversation_id: UUID) -> None:

@@ -6,6 +6,9 @@
 | `conv:members:{conversationId}` | who was a member when the log's head was `seq` | 1 h |
 | `dedup:{userId}:{clientRandom}` | the message and the conversation that a send became | 24 h |
 
+What became of messages (`delivery:{messageId}`) is in `messaging/store/delivery_hints.py`; here is only how it is
+forgotten, in the same round.
+
 They are written after the commit. What expires and what is withheld is never kept here; what is deleted is erased.
 """
 
@@ -57,6 +60,7 @@ class Recent:
 # An entry that comes after a later one, from another process, may have been deleted by that one, where it is the
 # server's or not shown here: then its content is not taken any more.
 _NOTE = Script("""
+for _, id in ipairs(cmsgpack.unpack(ARGV[6])) do redis.call('UNLINK', 'conv:delivery:' .. id) end
 for _, note in ipairs(cmsgpack.unpack(ARGV[4])) do
     local key, seq, member, send = 'conv:recent:' .. note[1], note[2], note[3], note[4]
     local id, is_known = string.sub(member, 15, 50), false
@@ -149,12 +153,14 @@ def note_of(entry: Entry, payload: bytes, *, is_kept: bool) -> Note:
     return text[_CONVERSATION], entry.seq, text if is_kept else "-" + text[_MESSAGE], send, target
 
 
-async def recent_note(link: RedisLink, notes: Sequence[Note]) -> None:
-    """Add entries, and what their sends became. Raises RedisAway, as all of these do."""
+async def recent_note(link: RedisLink, notes: Sequence[Note], moved: Sequence[str] = ()) -> None:
+    """Add entries, and what their sends became; `moved` are the conversations (and users) of whose messages it is no
+    longer known what became of them. Raises RedisAway, as all of these do."""
     # In one argument: the client takes 4 µs for each.
     packed = msgspec.msgpack.encode(notes)
     edits = LIMITS.edit_versions - 1
-    await link.run(_NOTE, [], [KEPT, RECENT_SECONDS * 1000, DEDUP_SECONDS, packed, edits])
+    forgotten = msgspec.msgpack.encode(moved)
+    await link.run(_NOTE, [], [KEPT, RECENT_SECONDS * 1000, DEDUP_SECONDS, packed, edits, forgotten])
 
 
 async def recent_erase(link: RedisLink, conversation_id: UUID, message_ids: Iterable[str]) -> None:
