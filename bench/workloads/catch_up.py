@@ -7,7 +7,6 @@ import os
 import random
 import time
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from uuid import UUID
 
 import msgspec
@@ -17,12 +16,12 @@ from bench.check import list_faults
 from bench.client import Client, ClientFault, list_client_faults
 from bench.exchange import CLIENT_RANDOM_BITS
 from bench.ledger import Ledger, Place, Promise, digest_of
+from bench.log import Written, append
 from bench.options import Options
 from bench.report import Result
 from bench.target import Identity, Target
 from bench.usage import between
 from bench.wire import message_decoder
-from whispr.kernel.ids import new_id
 
 CATCH_UP_SECONDS = 120.0
 LAST_ACKS_SECONDS = 10.0
@@ -156,58 +155,11 @@ def _copy_messages(
     size: int,
     contents: dict[tuple[str, int], str],
 ) -> list[Promise]:
-    """Append `count` messages to a conversation, under its lock, as store/log.py does it."""
-    cursor = connection.cursor()
-    head = cursor.execute(
-        "SELECT last_seq, coalesce(last_sent_at, clock_timestamp()) FROM conversations WHERE id = %s FOR NO KEY UPDATE",
-        [conversation_id],
-    ).fetchone()
-    assert head is not None
-    last_seq, last_sent_at = head
-    assert isinstance(last_seq, int)
-    assert isinstance(last_sent_at, datetime)
+    """Append `count` messages of random bytes to a conversation; what the ledger has to say of them."""
+    messages = [Written(os.urandom(size), random.getrandbits(CLIENT_RANDOM_BITS)) for _ in range(count)]
     promises = []
-    rows = []
-    for number in range(1, count + 1):
-        content = os.urandom(size)
-        sent_at = last_sent_at + timedelta(milliseconds=number)
-        contents[(str(conversation_id), last_seq + number)] = base64.b64encode(content).decode()
-        client_random = random.getrandbits(CLIENT_RANDOM_BITS)
-        id_, seq = new_id(), last_seq + number
-        rows.append((id_, seq, content, client_random, sent_at))
-        digest = digest_of(content)
-        promises.append(Promise(id_, conversation_id, sender.user_id, seq, client_random, digest, sent_at))
-    with cursor.copy(
-        "COPY messages (id, conversation_id, seq, sender_id, sender_device_id, message_type, content, metadata,"
-        " client_random, sent_at, is_deleted, delete_for_everyone) FROM STDIN"
-    ) as copy:
-        for id_, seq, content, client_random, sent_at in rows:
-            copy.write_row(
-                (
-                    id_,
-                    conversation_id,
-                    seq,
-                    sender.user_id,
-                    sender.device_id,
-                    "text",
-                    content,
-                    "{}",
-                    client_random,
-                    sent_at,
-                    False,
-                    False,
-                )
-            )
-    with cursor.copy(
-        "COPY send_keys (message_id, sender_id, client_random, fingerprint, conversation_id, seq, sent_at) FROM STDIN"
-    ) as copy:
-        for id_, seq, content, client_random, sent_at in rows:
-            copy.write_row((id_, sender.user_id, client_random, digest_of(content), conversation_id, seq, sent_at))
-    with cursor.copy("COPY delivery_statuses (message_id, user_id) FROM STDIN") as copy:
-        for row in rows:
-            copy.write_row((row[0], recipient))
-    cursor.execute(
-        "UPDATE conversations SET last_seq = %s, last_sent_at = %s WHERE id = %s",
-        [last_seq + count, rows[-1][4], conversation_id],
-    )
+    for row, message in zip(append(connection, conversation_id, sender, recipient, messages), messages, strict=True):
+        contents[(str(conversation_id), row.seq)] = base64.b64encode(message.content).decode()
+        place = (row.message_id, conversation_id, sender.user_id, row.seq)
+        promises.append(Promise(*place, message.client_random, digest_of(message.content), row.sent_at))
     return promises
