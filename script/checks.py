@@ -31,9 +31,9 @@ SDK = ROOT / "sdk"
 TOOLS = ROOT / ".tools"
 # The build of the web client as it is committed, so that `script/server` needs no Node.
 WEB_CLIENT = SDK / "apps" / "web" / "dist"
-# Tests that start the system's processes and drive them from outside: most of their time is waiting, so they run beside
-# the others, with servers of their own.
-OUTSIDE = ("tests/live", "tests/e2e", "tests/chaos", "tests/script", "tests/whispr/embedded")
+# Tests that start server processes and drive them from outside: most of their time is waiting, so they run beside the
+# others, with servers of their own. It is about half of the time of all.
+OUTSIDE = ("tests/live", "tests/e2e", "tests/chaos")
 STEP_SECONDS = 300  # of any other check: none needs a minute on two cores
 PYTEST_SECONDS = 2_700  # the halves took 915 s and 1,339 s side by side on two slow cores; a hung one is ended
 KEPT = ("WHISPR_CHROMIUM", "WHISPR_TEST_")
