@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -35,9 +35,20 @@ WEB_CLIENT = SDK / "apps" / "web" / "dist"
 # others, with servers of their own. It is about half of the time of all.
 OUTSIDE = ("tests/live", "tests/e2e", "tests/chaos")
 STEP_SECONDS = 300  # of any other check: none needs a minute on two cores
+SOURCE_SECONDS = 900  # mypy, tsc and vitest side by side took 120 s on two slow cores
 PYTEST_SECONDS = 2_700  # the halves took 915 s and 1,339 s side by side on two slow cores; a hung one is ended
 KEPT = ("WHISPR_CHROMIUM", "WHISPR_TEST_")
 STOP_SECONDS = 20  # pytest takes its fixtures down on SIGINT, processes that tests started among them
+
+
+@dataclass(frozen=True)
+class Run:
+    """A command that runs beside others."""
+
+    name: str
+    command: Sequence[str | Path]
+    environment: Mapping[str, str] | None = None  # None: what every check sees
+    cwd: Path = ROOT
 
 
 @dataclass
@@ -77,39 +88,56 @@ class Checks:
                     stop([child], STOP_SECONDS)
         return bool(outcome and outcome[0])
 
-    def run_pytest_together(
-        self, *runs: tuple[str, Sequence[str], Mapping[str, str]], seconds: float = PYTEST_SECONDS
-    ) -> None:
-        """Run pytest several times (name, its arguments, environment) side by side; what each said comes when it ends.
+    def run_together(self, *runs: Run, seconds: float = STEP_SECONDS) -> None:
+        """Run several checks side by side; what each said comes when all have ended. After `seconds` it has failed."""
+        for run, code in zip(runs, self._codes(runs, seconds), strict=True):
+            (self.passed if code == 0 else self.failed).append(run.name)
 
-        What failed there is run once more alone: two cores that do twice the work break deadlines of tests that wait
-        for real processes. What fails alone has failed.
+    def run_pytest_together(self, *runs: Run, seconds: float = PYTEST_SECONDS) -> None:
+        """`run_together` for pytest, where what failed is run once more alone.
+
+        Two cores that do twice the work break deadlines of tests that wait for real processes. What fails alone has
+        failed.
         """
-        began = time.monotonic()
-        say(f"\n── {' and '.join(name for name, _, _ in runs)}, side by side")
         with tempfile.TemporaryDirectory(prefix="whispr-checks-") as place:
-            pytest = [sys.executable, "-m", "pytest", "-o"]
-            commands = [[*pytest, f"cache_dir={place}/cache-{name}", *arguments] for name, arguments, _ in runs]
-            children: list[Child] = []
+            cached = [replace(run, command=[*run.command, "-o", f"cache_dir={place}/{run.name}"]) for run in runs]
+            for run, code in zip(cached, self._codes(cached, seconds), strict=True):
+                if code == 0:
+                    self.passed.append(run.name)
+                elif code == 1:
+                    again = [*run.command, "--last-failed", "--last-failed-no-failures", "none"]
+                    name = f"{run.name}, what failed once more"
+                    self.run(name, again, seconds=seconds, environment=run.environment)
+                else:
+                    self.failed.append(run.name)
+
+    def _codes(self, runs: Sequence[Run], seconds: float) -> list[int | None]:
+        """The exit codes of runs side by side; None for one that took longer than `seconds`, and is stopped."""
+        began = time.monotonic()
+        say(f"\n── {', '.join(run.name for run in runs)}, side by side")
+        children: list[Child] = []
+        with tempfile.TemporaryDirectory(prefix="whispr-checks-") as place:
+            logs = [Path(place) / str(number) for number in range(len(runs))]
+            ends: list[float] = []
             try:
-                for (name, _, environment), command in zip(runs, commands, strict=True):
-                    log = Path(place) / f"log-{name}"
-                    child = spawn(name, command, environment=environment, log=log, cwd=ROOT, stop_signal=signal.SIGINT)
+                for run, log in zip(runs, logs, strict=True):
+                    environment = run.environment or self.environment
+                    child = spawn(
+                        run.name, run.command, environment=environment, log=log, cwd=run.cwd, stop_signal=signal.SIGINT
+                    )
                     child.stops_group = True
                     children.append(child)
-                codes = [wait_for(child, max(1.0, seconds - (time.monotonic() - began))) for child in children]
+                codes = []
+                for child in children:
+                    codes.append(wait_for(child, max(1.0, seconds - (time.monotonic() - began))))
+                    ends.append(time.monotonic() - began)
             finally:
                 stop(children, STOP_SECONDS)
-            for (name, _, environment), command, code in zip(runs, commands, codes, strict=True):
-                say((Path(place) / f"log-{name}").read_text(errors="replace"))
-                say(f"── {name}: {time.monotonic() - began:.1f} s, pytest's exit code {code}")
-                if code == 0:
-                    self.passed.append(name)
-                elif code == 1:
-                    again = [*command, "--last-failed", "--last-failed-no-failures", "none"]
-                    self.run(f"{name}, what failed once more", again, seconds=seconds, environment=environment)
-                else:
-                    self.failed.append(name)
+            for run, log, code, end in zip(runs, logs, codes, ends, strict=True):
+                say(log.read_text(errors="replace"))
+                told = "not done in time" if code is None else "ok" if code == 0 else f"exit code {code}"
+                say(f"── {run.name}: {told}, {end:.1f} s or less")
+        return codes
 
     @contextlib.contextmanager
     def step(self, name: str) -> Iterator[list[bool]]:
@@ -133,12 +161,15 @@ def program(name: str) -> str:
     return str(Path(sys.executable).parent / name)
 
 
-def check_python(checks: Checks) -> None:
-    """What needs no server."""
+def check_source(checks: Checks, sdk_ready: bool) -> None:
+    """What needs no server. The types of both languages and the TypeScript tests keep a core busy each."""
     checks.run("ruff check", [program("ruff"), "check", "."])
     checks.run("ruff format", [program("ruff"), "format", "--check", "."])
-    checks.run("mypy", [program("mypy"), "."])
     checks.run("import-linter", [program("lint-imports")])
+    runs = [Run("mypy", [program("mypy"), "."])]
+    if sdk_ready:
+        runs += [Run(f"npm {name}", ["npm", *name.split(), "--silent"], cwd=SDK) for name in ("run typecheck", "test")]
+    checks.run_together(*runs, seconds=SOURCE_SECONDS)
 
 
 def install_sdk(checks: Checks) -> bool:
@@ -154,10 +185,8 @@ def install_sdk(checks: Checks) -> bool:
     return True
 
 
-def check_sdk(checks: Checks) -> None:
-    """The TypeScript workspace, and that the committed web client is what its source builds."""
-    checks.run("npm run typecheck", ["npm", "run", "--silent", "typecheck"], cwd=SDK)
-    checks.run("npm test", ["npm", "test", "--silent"], cwd=SDK)
+def check_web_client(checks: Checks) -> None:
+    """That the committed web client is what its source builds."""
     with tempfile.TemporaryDirectory(prefix="whispr-web-") as place:
         command = [
             "npm",
@@ -220,12 +249,14 @@ def check_environment(caller: Mapping[str, str]) -> dict[str, str]:
 
 def check_all(checks: Checks, fast: bool, pytest_arguments: Sequence[str]) -> None:
     """All checks in their order. Raises Stopped and what the servers raise."""
-    check_python(checks)
     has_sdk = (SDK / "package.json").exists()
     if fast or not has_sdk:
         checks.leave_out("sdk/", "--fast" if fast else "there is none")
     # Before pytest: some of its tests drive the real client in Node.
     sdk_ready = has_sdk and not fast and install_sdk(checks)
+    check_source(checks, sdk_ready)
+    if sdk_ready:
+        check_web_client(checks)
     if "WHISPR_CHROMIUM" not in checks.environment:
         checks.leave_out("browser tests", "no Chromium; on Debian: apt-get install chromium")
     say("\nStarting PostgreSQL and Valkey for the tests …")
@@ -245,10 +276,9 @@ def check_all(checks: Checks, fast: bool, pytest_arguments: Sequence[str]) -> No
                 beside = checks.environment | others
                 rest = ["tests", *(f"--ignore={place}" for place in OUTSIDE)]
                 checks.run_pytest_together(
-                    ("the system's processes", OUTSIDE, checks.environment), ("all else", rest, beside)
+                    Run("the system's processes", [*pytest, *OUTSIDE]),
+                    Run("all else", [*pytest, *rest], beside),
                 )
-    if sdk_ready:
-        check_sdk(checks)
 
 
 def main(arguments: Sequence[str]) -> int:
