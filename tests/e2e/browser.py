@@ -136,7 +136,8 @@ def texts(page: Any) -> list[str]:
 
 def open_chat(page: Any, name: str) -> None:
     """Open the conversation with a person, or begin one."""
-    page.get_by_role("navigation").get_by_role("button", name=re.compile(rf"\b{re.escape(name)}\b")).last.click()
+    # By its beginning: what somebody else said last is in a row too.
+    page.get_by_role("navigation").get_by_role("button", name=re.compile(rf"^{re.escape(name)}\b")).last.click()
     page.get_by_role("heading", level=1, name=name).wait_for()
     expect(composer(page)).to_be_enabled(timeout=STEP_MS)
 

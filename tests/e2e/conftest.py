@@ -1,9 +1,12 @@
 """Fixtures of the tests that drive the whole system from outside."""
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
+from django.core.management import call_command
+from django.db import connection
 
 from tests.e2e.server import Server
 
@@ -31,9 +34,48 @@ def start(transactional_db: None) -> Iterator[Callable[..., Server]]:
         server.kill()
 
 
+@pytest.fixture(scope="module")
+def shared_database(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
+    """The database for all tests of a module, emptied after the last.
+
+    What a test leaves is there for the next one: each has people of its own.
+    """
+    with django_db_blocker.unblock():
+        yield
+        call_command("flush", verbosity=0, interactive=False, inhibit_post_migrate=True)
+        connection.close()
+
+
+@pytest.fixture(scope="module")
+def server(shared_database: None) -> Iterator[Server]:
+    """One server for all tests of a module, with a hash chain."""
+    server = Server(env={"WHISPR_HASH_CHAIN": "1"})
+    try:
+        server.start()
+        yield server
+    finally:
+        server.kill()
+
+
+@pytest.fixture(scope="module")
+def shared_browser(shared_database: None) -> Iterator[Any]:
+    """Chromium, for all tests of a module."""
+    with _chromium() as browser:
+        yield browser
+
+
 @pytest.fixture
-def browser(start: Callable[..., Server]) -> Iterator[Any]:
-    """Chromium, for one test: while Playwright's loop runs in this thread, Django refuses to empty the database."""
+def devices(shared_browser: Any, server: Server) -> Iterator[Any]:
+    """Devices on the module's server; each starts with nothing in its storage."""
+    from tests.e2e.browser import Devices
+
+    devices = Devices(shared_browser, server)
+    yield devices
+    devices.close()
+
+
+@contextmanager
+def _chromium() -> Iterator[Any]:
     from tests.e2e.browser import CHROMIUM, FLAGS, sync_api
 
     if not CHROMIUM.exists():

@@ -27,6 +27,20 @@ describe("the people", () => {
     expect(people.getSnapshot().nameOf("0123456789ab")).toBe("01234567 …");
   });
 
+  it("are asked for at once where a name is missing, and once", async () => {
+    vi.useFakeTimers();
+    const ask = vi.fn(() => Promise.resolve({ people: [ME] }));
+    const people = new People(ask, ME);
+    const stop = people.start();
+    await vi.advanceTimersByTimeAsync(1);
+    expect(ask).toHaveBeenCalledTimes(1);
+    for (let drawn = 0; drawn < 3; drawn += 1) expect(people.getSnapshot().nameOf("0123456789ab")).toBe("01234567 …");
+    await vi.advanceTimersByTimeAsync(1);
+    expect(ask).toHaveBeenCalledTimes(2);
+    stop();
+    vi.useRealTimers();
+  });
+
   it("stay as they were while the server is away", async () => {
     const people = new People(() => Promise.reject(new Error("away")), ME);
     await people.refresh();

@@ -12,12 +12,13 @@ export interface PeopleSnapshot {
   readonly nameOf: (userId: string) => string;
 }
 
-const EVERY_MS = 5_000;
+const EVERY_MS = 2_000;
 
 /** Asks for the people every few seconds while the page is in view. */
 export class People implements Store<PeopleSnapshot> {
   private readonly listeners = new Set<() => void>();
   private readonly names = new Map<string, string>();
+  private readonly unknown = new Set<string>();
   private snapshot: PeopleSnapshot;
   private timer: ReturnType<typeof setInterval> | null = null;
 
@@ -65,6 +66,13 @@ export class People implements Store<PeopleSnapshot> {
 
   private make(all: readonly Person[], loaded: boolean): PeopleSnapshot {
     // A new function each time, so that whoever draws names draws them anew.
-    return { all, loaded, nameOf: (userId) => this.names.get(userId) ?? `${userId.slice(0, 8)} …` };
+    return { all, loaded, nameOf: (userId) => this.names.get(userId) ?? this.withoutName(userId) };
+  }
+
+  /** Somebody who came a moment ago may write before we asked again: ask at once, and once. */
+  private withoutName(userId: string): string {
+    if (this.timer !== null && !this.unknown.has(userId)) setTimeout(() => void this.refresh(), 0); // not while a page is drawn
+    this.unknown.add(userId);
+    return `${userId.slice(0, 8)} …`;
   }
 }

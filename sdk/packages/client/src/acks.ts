@@ -33,8 +33,14 @@ export class Acks {
     private readonly isOnline: () => boolean,
   ) {}
 
+  /**
+   * An entry was pushed, and everything up to `upTo` is here. It is told even if it was told before: an entry that is
+   * pushed after that counts in the server's window until an acknowledgement comes that is later.
+   */
   received(conversationId: string, upTo: number): void {
-    if (this.mayReceive) this.note("message_received", conversationId, upTo);
+    if (!this.mayReceive) return;
+    this.piles.message_received.told.delete(conversationId);
+    this.note("message_received", conversationId, upTo);
   }
 
   read(conversationId: string, upTo: number): void {
@@ -64,36 +70,48 @@ export class Acks {
   }
 
   private note(kind: Kind, conversationId: string, upTo: number): void {
-    const { due, told } = this.piles[kind];
-    if (upTo <= Math.max(due.get(conversationId) ?? 0, told.get(conversationId) ?? 0)) return;
-    due.set(conversationId, upTo);
     const one = this.piles[kind];
+    if (upTo <= (one.told.get(conversationId) ?? 0)) return;
+    one.due.set(conversationId, Math.max(upTo, one.due.get(conversationId) ?? 0));
     one.count += 1;
+    this.plan(kind, one);
+  }
+
+  /** At once when there are enough, or a second after the first. */
+  private plan(kind: Kind, one: Pile): void {
     if (one.count >= BATCH) void this.flush(kind);
-    else one.timer ??= setTimeout(() => void this.flush(kind), WAIT_MS);
+    else this.later(kind, one, WAIT_MS);
+  }
+
+  private later(kind: Kind, one: Pile, ms: number): void {
+    one.timer ??= setTimeout(() => {
+      one.timer = null;
+      void this.flush(kind);
+    }, ms);
   }
 
   private async flush(kind: Kind): Promise<void> {
     const one = this.piles[kind];
+    if (one.isRunning || one.due.size === 0 || !this.isOnline()) return;
     if (one.timer !== null) clearTimeout(one.timer);
     one.timer = null;
-    if (one.isRunning || one.due.size === 0 || !this.isOnline()) return;
     one.count = 0;
     one.isRunning = true;
     const batch = [...one.due].slice(0, REQUEST_MAX);
+    for (const [id] of batch) one.due.delete(id); // what comes while this is under way is told after it
     const result = await this.link.push(kind, { acks: batch.map(([conversationId, upTo]) => ({ conversationId, upTo })) });
     one.isRunning = false;
     if (result.outcome === "ok" || (result.outcome === "refused" && !result.error.isTransient)) {
       // Refused for good is a conversation that one left meanwhile: told again it would be refused again.
-      for (const [id, upTo] of batch) {
-        one.told.set(id, Math.max(upTo, one.told.get(id) ?? 0));
-        if (one.due.get(id) === upTo) one.due.delete(id);
-      }
-      if (one.due.size > 0) one.timer ??= setTimeout(() => void this.flush(kind), WAIT_MS);
-    } else if (this.isOnline()) {
-      const wait = result.outcome === "refused" ? (result.error.retryAfter ?? 1) * 1_000 : WAIT_MS;
-      one.timer ??= setTimeout(() => void this.flush(kind), wait);
+      for (const [id, upTo] of batch) one.told.set(id, Math.max(upTo, one.told.get(id) ?? 0));
+      // A server whose window was full has sent all that it may: it goes on with this.
+      if (one.due.size > 0) this.plan(kind, one);
+      return;
     }
+    for (const [id, upTo] of batch) one.due.set(id, Math.max(upTo, one.due.get(id) ?? 0));
+    if (!this.isOnline()) return;
+    const wait = result.outcome === "refused" ? (result.error.retryAfter ?? 1) * 1_000 : WAIT_MS;
+    this.later(kind, one, wait);
   }
 }
 

@@ -1,5 +1,5 @@
 /** How a body is written into `content`: JSON with a version; bytes that are plain text are read as that. */
-import { utf8Bytes } from "./base64";
+import { utf8Bytes, utf8Text } from "./base64";
 import type { BodyCodec, MessageBody } from "./types/body";
 
 const VERSION = 1;
@@ -27,7 +27,7 @@ function parse(text: string): MessageBody | null {
 /** UTF-8 without control characters that people do not write; null for anything else (ciphertext). */
 function decodeText(bytes: Uint8Array): string | null {
   try {
-    const text = new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+    const text = utf8Text(bytes);
     return /[\u0000-\u0008\u000e-\u001f]/.test(text) ? null : text;
   } catch {
     return null;

@@ -8,6 +8,7 @@ import { ERRORS, type ErrorCode } from "./protocol.gen";
  */
 export type ErrorAction = "retry" | "wait" | "change" | "sign_in" | "upgrade" | "compare" | "report";
 
+/** Everything that this package throws: a stable `code`, a sentence for developers, and what to do. */
 export abstract class WhisprError extends Error {
   abstract readonly code: string;
   /** What whoever catches it can do. */

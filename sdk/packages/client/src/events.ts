@@ -18,7 +18,7 @@ export class Emitter<Events extends { [Name in keyof Events]: Listener }> {
         (listener as (...all: unknown[]) => void)(...values);
       } catch (error) {
         // As an uncaught error, where people look for it, and not in our own flow.
-        queueMicrotask(() => {
+        setTimeout(() => {
           throw error;
         });
       }

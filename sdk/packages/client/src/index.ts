@@ -1,4 +1,8 @@
-/** The client of Whispr: guaranteed sending, an outbox, receipts, and conversations as stores. */
+/**
+ * The client of Whispr: guaranteed sending, an outbox, receipts, and conversations as stores.
+ *
+ * @module @whispr/client
+ */
 export { decodeBase64, encodeBase64 } from "./base64";
 export { chainStart, entryLink, genesis, isWhole, verifyChain, verifySync, type ChainEntry, type ChainPoint, type ChainProof, type WireChain } from "./chain";
 export { createClient } from "./client";

@@ -46,7 +46,7 @@ export class Observable<Snapshot> implements Store<Snapshot> {
     if (this.isDue || this.listeners.size === 0) return;
     this.isDue = true;
     const wait = this.toldAt + Math.max(FRAME_MS, REST * this.cost) - now();
-    if (wait <= 0) queueMicrotask(this.tell);
+    if (wait <= 0) void Promise.resolve().then(this.tell);
     else setTimeout(this.tell, wait);
   }
 

@@ -1,57 +1,42 @@
 /** What is published: that it can be imported, does nothing by that, and is as small as it is promised to be. */
-import { execFileSync } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
-import { publint } from "publint";
-import { formatMessage } from "publint/utils";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { build, type Rolldown } from "vite";
+import { BUILD_MS, builtPackage } from "../../../scripts/built-package";
 
-const ROOT = fileURLToPath(new URL("..", import.meta.url));
 /** What a page loads before it can show anything. 25 kB, gzipped. */
 const ENTRY_BYTES = 25_000;
 /** Loaded at `connect`: the phoenix package and our side of the socket, and the sharing between tabs. */
 const CONNECT_BYTES = 12_500;
-// Mostly tsc: 40 s on two busy cores.
-const BUILD_MS = 240_000;
 
-let place = "";
-beforeAll(() => {
-  place = mkdtempSync(join(tmpdir(), "whispr-client-"));
-  execFileSync(process.execPath, ["build.mjs", join(place, "package")], { cwd: ROOT, stdio: "pipe" });
-  symlinkSync(join(ROOT, "..", "..", "node_modules"), join(place, "node_modules"));
-}, BUILD_MS);
-afterAll(() => rmSync(place, { recursive: true, force: true }));
+const built = builtPackage(fileURLToPath(new URL("..", import.meta.url)));
 
 describe("the package", () => {
   it("is one that every tool understands", async () => {
-    const { messages, pkg } = await publint({ pkgDir: join(place, "package"), strict: true, pack: false });
-    expect(messages.map((message) => formatMessage(message, pkg))).toEqual([]);
+    expect(await built.complaints()).toEqual([]);
   });
 
   it("does nothing when it is imported, in Node and without anything of a browser's", () => {
-    const script = `
+    const said = built.run(`
       const before = new Set(Object.getOwnPropertyNames(globalThis));
       for (const name of ["fetch", "WebSocket", "setTimeout", "setInterval", "BroadcastChannel", "queueMicrotask"]) {
         const real = globalThis[name];
         if (typeof real === "function") globalThis[name] = () => { throw new Error(name + " was called at import"); };
       }
-      await import(${JSON.stringify(join(place, "package", "lib", "index.js"))});
-      await import(${JSON.stringify(join(place, "package", "lib", "encryption", "index.js"))});
+      await import(${built.lib("index")});
+      await import(${built.lib("encryption/index")});
       const made = Object.getOwnPropertyNames(globalThis).filter((name) => !before.has(name));
       if (made.length > 0) throw new Error("globals: " + made);
       console.log("quiet");
-    `;
-    const file = join(place, "import.mjs");
-    writeFileSync(file, script);
-    expect(execFileSync(process.execPath, [file], { encoding: "utf8" }).trim()).toBe("quiet");
+    `);
+    expect(said).toBe("quiet");
   });
 
   it("has types that an application compiles with", () => {
-    const types = readFileSync(join(place, "package", "types", "index.d.ts"), "utf8");
+    const types = readFileSync(join(built.root, "types", "index.d.ts"), "utf8");
     expect(types).toContain("createClient");
   });
 });
@@ -64,15 +49,15 @@ interface Sizes {
 
 /** Minified and gzipped, as an application's bundler makes it: what is loaded at first, and what `connect` adds. */
 async function sizes(): Promise<Sizes> {
-  const entry = join(place, "entry.js");
-  writeFileSync(entry, `import { createClient } from ${JSON.stringify(join(place, "package", "lib", "index.js"))};\nglobalThis.createClient = createClient;\n`);
-  const built = (await build({
-    root: place,
+  const entry = join(built.place, "entry.js");
+  writeFileSync(entry, `import { createClient } from ${built.lib("index")};\nglobalThis.createClient = createClient;\n`);
+  const bundle = (await build({
+    root: built.place,
     configFile: false,
     logLevel: "error",
     build: { write: false, target: "es2022", modulePreload: false, rollupOptions: { input: entry } },
   })) as Rolldown.RolldownOutput;
-  const chunks = new Map(built.output.filter((one) => one.type === "chunk").map((chunk) => [chunk.fileName, chunk]));
+  const chunks = new Map(bundle.output.filter((one) => one.type === "chunk").map((chunk) => [chunk.fileName, chunk]));
   const first = new Set<string>();
   const walk = (name: string, into: Set<string>): void => {
     if (into.has(name)) return;

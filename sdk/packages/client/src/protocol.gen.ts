@@ -515,6 +515,7 @@ export interface DeliveryList {
   readonly recipients: readonly DeliveryView[];
   readonly counts: DeliveryCounts;
   readonly erasure?: ErasureView | null;
+  readonly degraded?: boolean;
 }
 
 /** The reactions to one message, in the order in which they began. */

@@ -10,7 +10,13 @@ describe("a send", () => {
     const { mine, his, server } = await pair();
     const handle = mine.send("hello");
     const seen = new Set([handle.getSnapshot().status]);
-    handle.subscribe(() => seen.add(handle.getSnapshot().status));
+    const told = [handle.getSnapshot()];
+    handle.subscribe(() => {
+      seen.add(handle.getSnapshot().status);
+      // Told of what differs, and of nothing else.
+      expect(handle.getSnapshot()).not.toBe(told.at(-1));
+      told.push(handle.getSnapshot());
+    });
     expect(messages(mine)).toMatchObject([{ text: "hello", status: "waiting", seq: null }]);
     const key = messages(mine)[0]?.key;
     expect(await handle.stored).toMatchObject({ status: "sent", seq: 2 });

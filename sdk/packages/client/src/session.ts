@@ -199,7 +199,7 @@ export class Session implements TabEvents {
       }
     }
     inbox.receive(entry);
-    const isNew = conversation.receive(entry);
+    const isNew = conversation.receive(entry, !(isMine && entry.senderDeviceId === deviceId));
     if (isNew && this.isSynced && isMessage(entry) && !(isMine && entry.senderDeviceId === deviceId) && !isMine) this.announce(conversation, entry.messageId);
   }
 

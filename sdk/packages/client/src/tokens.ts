@@ -1,4 +1,5 @@
 /** The token: asked for once at a time, renewed before it ends, and what it says of who we are. */
+import { decodeBase64, utf8Text } from "./base64";
 import { InvalidInputError } from "./errors";
 import type { TokenReason } from "./types/client";
 import type { Identity } from "./types/connection";
@@ -90,9 +91,9 @@ export class Tokens {
 /** What a token says of itself; the server proves it, not we. Throws InvalidInputError for what is no JWT. */
 export function readClaims(token: string): Claims {
   try {
-    const body = (token.split(".")[1] ?? "").replaceAll("-", "+").replaceAll("_", "/");
-    const bytes = Uint8Array.from(atob(body), (character) => character.charCodeAt(0));
-    const { sub, device, exp } = JSON.parse(new TextDecoder().decode(bytes)) as Record<string, unknown>;
+    const body = (token.split(".")[1] ?? "").replaceAll("-", "+").replaceAll("_", "/").replace(/=+$/, "");
+    const bytes = decodeBase64(body.padEnd(Math.ceil(body.length / 4) * 4, "="));
+    const { sub, device, exp } = JSON.parse(utf8Text(bytes)) as Record<string, unknown>;
     if (typeof sub !== "string" || typeof device !== "string") throw new Error("sub and device are missing");
     return { userId: sub, deviceId: device, expiresAt: typeof exp === "number" ? exp * 1_000 : null };
   } catch (error) {

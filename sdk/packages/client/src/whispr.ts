@@ -10,7 +10,7 @@ import type { Link, LinkEvents } from "./link/link";
 import { Outbox } from "./outbox/outbox";
 import { Runner } from "./outbox/runner";
 import { entryOf } from "./outbox/request";
-import { Devices, Settings, blockList } from "./personal/account";
+import { Devices, Settings, Blocks } from "./personal/account";
 import { Drafts } from "./personal/drafts";
 import { Scheduled } from "./personal/scheduled";
 import { plainEngine } from "./plain";
@@ -98,7 +98,7 @@ export class Whispr implements WhisprClient {
     };
     this.settings = new Settings(this.rest);
     this.devices = new Devices(this.rest);
-    this.blocks = blockList(this.rest);
+    this.blocks = new Blocks(this.rest);
     this.runner = new Runner(this.outbox, sealer, link, {
       stored: (record, outcome) => {
         const entry = entryOf(record, outcome, this.self());

@@ -12,6 +12,7 @@ export type NameOf = (userId: string) => string;
 const ClientContext = createContext<WhisprClient | null>(null);
 const NamesContext = createContext<NameOf>((userId) => userId.slice(0, 8));
 
+/** What all components below share. Without `catalog` they speak English. */
 export interface WhisprProviderProps {
   readonly client: WhisprClient;
   /** Give a new function when names changed, the same one otherwise. */
@@ -22,6 +23,7 @@ export interface WhisprProviderProps {
   readonly children: ReactNode;
 }
 
+/** Goes around everything that uses hooks of this package; its element has the class `wh-root`. */
 export function WhisprProvider({ client, nameOf, catalog = en, dir, slots, children }: WhisprProviderProps): ReactNode {
   return (
     <ClientContext value={client}>
@@ -53,6 +55,7 @@ export function NamesProvider({ nameOf, children }: { readonly nameOf: NameOf; r
   return <NamesContext value={nameOf}>{children}</NamesContext>;
 }
 
+/** The application's names of users. */
 export function useNames(): NameOf {
   return useContext(NamesContext);
 }

@@ -13,6 +13,7 @@ import type { MessageTextProps } from "./components/MessageText";
 import type { NoticeLineProps } from "./components/NoticeLine";
 import type { TypingIndicatorProps } from "./components/TypingIndicator";
 
+/** Components in the place of ours; an absent one is ours. */
 export interface Slots {
   readonly Avatar?: ComponentType<AvatarProps>;
   readonly Composer?: ComponentType<ComposerProps>;
@@ -28,6 +29,7 @@ export interface Slots {
 const NONE: Slots = {};
 const Context = createContext<Slots>(NONE);
 
+/** Replaces parts for what is below, without a client; `WhisprProvider` takes `slots` itself. */
 export function SlotsProvider({ slots, children }: { readonly slots: Slots | undefined; readonly children: ReactNode }): ReactNode {
   return <Context value={slots ?? NONE}>{children}</Context>;
 }

@@ -46,11 +46,13 @@ export function buildEntry(given: Partial<Entry> & { readonly text?: string } = 
   };
 }
 
+/** An edit of an entry, by its sender. */
 export function buildEdit(of: Entry, text: string, given: Partial<Entry> = {}): Entry {
   const { conversationId, senderId, senderDeviceId } = of;
   return buildEntry({ text, conversationId, senderId, senderDeviceId, type: "edit", target: of.messageId, ...given });
 }
 
+/** A reaction to an entry; `remove: true` takes it back. */
 export function buildReaction(to: Entry, emoji: string, given: Partial<Entry> & { readonly remove?: boolean } = {}): Entry {
   const { remove = false, ...rest } = given;
   const { conversationId, messageId } = to;
@@ -68,6 +70,7 @@ export function buildMessageView(given: Partial<MessageView> & { readonly text?:
   return { ...buildEntry(given), edit: given.edit ?? null, reactions: given.reactions ?? [] };
 }
 
+/** A conversation as the list of them has it: a direct one, read up to nothing. */
 export function buildConversation(given: Partial<ConversationView> = {}): ConversationView {
   return {
     id: uuid(),
@@ -90,23 +93,28 @@ export function buildConversation(given: Partial<ConversationView> = {}): Conver
   };
 }
 
+/** A member of a conversation. */
 export function buildMember(given: Partial<MemberView> = {}): MemberView {
   return { userId: uuid(), role: "member", joinedSeq: 1, joinedAt: timeOf(1), ...given };
 }
 
+/** A receipt: everything up to `upTo` was delivered, unless it is said otherwise. */
 export function buildReceipt(given: Partial<Receipt> = {}): Receipt {
   return { conversationId: uuid(), recipientId: uuid(), status: "delivered", messageIds: [], upTo: 1, timestamp: timeOf(2), ...given };
 }
 
+/** What the server answers to a send. */
 export function buildOutcome(given: Partial<SendOutcome> = {}): SendOutcome {
   return { status: "sent", messageId: uuid(), conversationId: uuid(), seq: 1, sentAt: timeOf(1), ...given };
 }
 
+/** A device without keys. */
 export function buildDevice(given: Partial<DeviceView> = {}): DeviceView {
   const base = { id: uuid(), userId: uuid(), name: "Phone", platform: "web", publicKey: null, encryptionKey: null };
   return { ...base, hasPushToken: false, createdAt: timeOf(0), lastSeenAt: timeOf(1), revokedAt: null, current: false, ...given };
 }
 
+/** A scheduled text. */
 export function buildScheduled(given: Partial<ScheduledView> = {}): ScheduledView {
   return {
     id: uuid(),
@@ -134,16 +142,26 @@ export function buildScheduled(given: Partial<ScheduledView> = {}): ScheduledVie
 
 /** The pushes that carry none of these, by their event. */
 export const buildPush = {
+  /** Somebody writes, or stopped. */
   typing: (conversationId: string, userId: string, active = true) => ({ conversationId, userId, active }),
+  /** Everything that was missed has been sent. */
   sync_complete: (conversations = 0, messages = 0) => ({ conversations, messages }),
+  /** What is held here has to be read anew. */
   resync_required: (reason: "epoch_changed" | "cursor_beyond_head" | "device_expired", conversationId?: string) => ({ reason, ...(conversationId === undefined ? {} : { conversationId }) }),
+  /** Which of its parts the server can do without right now. */
   service_state: (state: ServiceState["state"], lost: readonly string[] = []) => ({ state, lost }),
+  /** What changed on another device of the user's. */
   personal_update: {
+    /** Settings were changed. */
     settings: (settings: Partial<UserSettings>) => ({ kind: "settings", readReceipts: true, shareLastSeen: true, ...settings }),
+    /** Messages were deleted for this user alone. */
     hidden: (messageIds: readonly string[]) => ({ kind: "hidden", messageIds }),
+    /** A draft was saved; null: taken away. */
     draft: (conversationId: string, text: string | null, revision = 1, deviceId = uuid()) => ({ kind: "draft", conversationId, revision, deviceId, content: text === null ? null : contentOf(text) }),
+    /** A scheduled message changed its state. */
     scheduled: (view: ScheduledView) => ({ kind: "scheduled", ...view, content: null, metadata: null, signature: null }),
   },
+  /** Who has the conversation open, by user and device. */
   presence_state: (users: Readonly<Record<string, string>>) =>
     Object.fromEntries(Object.entries(users).map(([userId, deviceId]) => [userId, { metas: [{ phx_ref: deviceId.slice(-8), deviceId, onlineAt: timeOf(0) }] }])),
 } as const;

@@ -1,6 +1,8 @@
 /** Frames of Phoenix Channels, version 2, as the server reads and writes them: `tests/vectors/phoenix.json` has the cases. */
 
+/** What ties an answer to its request, and a frame to its join. */
 export type Ref = string | number | null;
+/** A frame of the phoenix protocol's version 2.0.0. */
 export type Frame = readonly [joinRef: Ref, ref: Ref, topic: string, event: string, payload: Readonly<Record<string, unknown>>];
 
 /** What the server answers with `bad_request`. */

@@ -1,5 +1,10 @@
-/** A server in memory that speaks the protocol as far as a client notices, and builders for everything that it says. */
+/**
+ * A server in memory that speaks the protocol as far as a client notices, and builders for everything that it says.
+ *
+ * @module @whispr/testing
+ */
 export * from "./builders";
 export { decodeFrame, encodeFrame, FrameError, type Frame, type Ref } from "./frames";
+export type { FakeConversation } from "./log";
 export { FakeServer, type FakeServerOptions, type Fault } from "./server";
-export { fakeToken } from "./token";
+export { fakeToken, type Device } from "./token";

@@ -8,6 +8,7 @@ interface Member {
   read: number;
 }
 
+/** A conversation of a `FakeServer`: its entries and members can be read and changed. */
 export class FakeConversation {
   readonly id: string;
   readonly entries: Entry[] = [];
@@ -23,6 +24,7 @@ export class FakeConversation {
     this.id = id;
   }
 
+  /** Somebody becomes a member, from the next entry on; nobody is told. */
   join(userId: string, role: MemberView["role"] = "member"): void {
     this.members.set(userId, { view: buildMember({ userId, role, joinedSeq: this.entries.length + 1 }), delivered: 0, read: 0 });
   }
@@ -35,6 +37,7 @@ export class FakeConversation {
     return entry;
   }
 
+  /** An entry by its message id. */
   find(messageId: string): Entry | undefined {
     return this.entries.find((entry) => entry.messageId === messageId);
   }
@@ -47,6 +50,7 @@ export class FakeConversation {
     });
   }
 
+  /** The conversation as the list of this user's has it. */
   viewFor(userId: string): ConversationView {
     const last = this.entries.at(-1);
     const me = this.members.get(userId);

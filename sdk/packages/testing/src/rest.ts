@@ -137,8 +137,9 @@ const ROUTES: readonly (readonly [pattern: RegExp, route: Route])[] = [
   [/^GET messages\/scheduled\/([^/]+)$/, (server, _, [id = ""]) => one(server.scheduled.get(id) ?? null, (found) => found.view)],
   [/^PUT messages\/scheduled\/([^/]+)$/, (server, _, [id = ""], body) => one(server.scheduled.get(id) ?? null, (found) => Object.assign(found.view, body, { state: "scheduled" }))],
   [/^DELETE messages\/scheduled\/([^/]+)$/, (server, _, [id = ""]) => (server.scheduled.delete(id) ? ok(null, 204) : null)],
-  [/^GET blocks$/, () => ok({ blocks: [] })],
-  [/^(?:PUT|DELETE) blocks\/([^/]+)$/, () => ok(null, 204)],
+  [/^GET blocks$/, (server, { userId }) => ok({ blocks: [...(server.blocks.get(userId) ?? [])].map((blocked) => ({ userId: blocked })) })],
+  [/^PUT blocks\/([^/]+)$/, (server, { userId }, [id = ""]) => (server.blocks.set(userId, new Set([...(server.blocks.get(userId) ?? []), id])), ok(null, 204))],
+  [/^DELETE blocks\/([^/]+)$/, (server, { userId }, [id = ""]) => (server.blocks.get(userId)?.delete(id), ok(null, 204))],
   [
     /^POST media$/,
     (server, _, __, body) => {

@@ -15,6 +15,7 @@ import { FakeSocket, type SocketHost } from "./socket";
 import { fakeToken, readFakeToken, type Device } from "./token";
 import { handlePush } from "./pushes";
 
+/** `epoch`: two servers with different ones are as one that lost its memory. */
 export interface FakeServerOptions {
   readonly epoch?: string;
 }
@@ -27,6 +28,7 @@ export type Fault = { readonly refuse: ErrorCode; readonly retryAfter?: number; 
 
 type Payload = Readonly<Record<string, unknown>>;
 
+/** A server in memory. What it holds can be read and changed; what goes wrong is said by `fail`, `close` and `down`. */
 export class FakeServer implements SocketHost {
   readonly conversations = new Map<string, FakeConversation>();
   readonly sockets = new Set<FakeSocket>();
@@ -35,6 +37,8 @@ export class FakeServer implements SocketHost {
   readonly media = new Map<string, Uint8Array>();
   readonly scheduled = new Map<string, { userId: string; view: Record<string, unknown> }>();
   readonly settings = new Map<string, Record<string, unknown>>();
+  /** Whom each user blocked. Nothing is withheld: a real server does that. */
+  readonly blocks = new Map<string, Set<string>>();
   /** Every request of every client, in order: `[event, payload]`, or `["POST conversations", body]`. */
   readonly requests: (readonly [name: string, payload: unknown])[] = [];
   /** (user, clientRandom) → what was stored under it. */
@@ -98,6 +102,7 @@ export class FakeServer implements SocketHost {
     for (const store of this.queued.splice(0)) store();
   }
 
+  /** @internal Keep for `settle`. */
   queue(store: () => void): void {
     this.queued.push(store);
   }
@@ -113,15 +118,18 @@ export class FakeServer implements SocketHost {
     this.close(1006);
   }
 
+  /** The end of `down`: the next try to connect succeeds. */
   up(): void {
     this.isDown = false;
   }
 
+  /** @internal */
   takeFault(name: string): Fault | null {
     const waiting = this.faults.get(name);
     return waiting?.shift() ?? null;
   }
 
+  /** @internal */
   refusal(code: ErrorCode, retryAfter?: number, details?: object): { readonly reason: string; readonly message: string } {
     const after = retryAfter ?? ERRORS[code].retryAfter;
     return { reason: code, message: `refused: ${code}`, ...(after === null ? {} : { retryAfter: after }), ...(details === undefined ? {} : { details }) };
@@ -132,6 +140,7 @@ export class FakeServer implements SocketHost {
     return [...this.sockets].filter((socket) => socket.device !== null && conversation.members.has(socket.device.userId));
   }
 
+  /** @internal */
   pushTo(socket: FakeSocket, event: string, payload: object): void {
     socket.push(`user:${socket.device?.userId}`, event, payload);
   }
@@ -151,6 +160,7 @@ export class FakeServer implements SocketHost {
 
   // --- What sockets ask for
 
+  /** @internal */
   accept(socket: FakeSocket, token: string): Device | null {
     const device = this.isDown ? null : readFakeToken(token);
     if (device === null) return null;
@@ -161,6 +171,7 @@ export class FakeServer implements SocketHost {
     return device;
   }
 
+  /** @internal */
   join(socket: FakeSocket, topic: string, payload: Payload): { status: "ok" | "error"; response: object } {
     this.requests.push(["phx_join", { topic, ...payload }]);
     const userId = socket.device?.userId ?? "";
@@ -171,6 +182,7 @@ export class FakeServer implements SocketHost {
     return { status: "ok", response };
   }
 
+  /** @internal */
   joined(socket: FakeSocket, topic: string, payload: Payload): void {
     const { userId = "" } = socket.device ?? {};
     const cursors = (payload["cursors"] ?? {}) as Record<string, number>;
@@ -205,14 +217,17 @@ export class FakeServer implements SocketHost {
     return fault === "lost" ? null : answer;
   }
 
+  /** @internal */
   gone(socket: FakeSocket): void {
     this.sockets.delete(socket);
   }
 
+  /** @internal */
   of(userId: string): FakeConversation[] {
     return [...this.conversations.values()].filter((conversation) => conversation.members.has(userId));
   }
 
+  /** @internal */
   know({ userId, deviceId }: Device): void {
     if (!this.devices.has(deviceId)) this.devices.set(deviceId, { id: deviceId, userId, publicKey: null, encryptionKey: null, name: "", revokedAt: null });
   }

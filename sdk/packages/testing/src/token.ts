@@ -7,6 +7,7 @@ export function fakeToken(userId: string, deviceId: string, seconds = 3_600): st
   return `${btoa('{"alg":"none"}')}.${body}.`;
 }
 
+/** Whose token it is. */
 export interface Device {
   readonly userId: string;
   readonly deviceId: string;

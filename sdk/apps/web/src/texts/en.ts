@@ -88,6 +88,7 @@ export const en: Texts = {
   warnings: {
     no_engine: "This page sends messages without encryption.",
     no_ed25519: "This browser cannot sign messages.",
+    no_x25519: "This browser cannot decrypt messages.",
     keys_in_memory: "This browser stores no keys: after a reload, earlier messages cannot be read.",
   },
 

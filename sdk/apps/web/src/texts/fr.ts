@@ -88,6 +88,7 @@ export const fr: Texts = {
   warnings: {
     no_engine: "Cette page envoie les messages sans chiffrement.",
     no_ed25519: "Ce navigateur ne peut pas signer les messages.",
+    no_x25519: "Ce navigateur ne peut pas déchiffrer les messages.",
     keys_in_memory: "Ce navigateur ne garde pas de clés : après un rechargement, les messages précédents seront illisibles.",
   },
 

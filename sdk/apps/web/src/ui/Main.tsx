@@ -55,6 +55,7 @@ function Head({ id, snapshot, onInfo }: { readonly id: string; readonly snapshot
   const catalog = useCatalog();
   const nameOf = useNames();
   const security = useSecurity();
+  const { phase } = useConnection();
   const heading = useRef<HTMLHeadingElement>(null);
   const { info, members, typing, integrity } = snapshot;
   const title = info === null ? "" : titleOf(info, nameOf, catalog);
@@ -66,14 +67,15 @@ function Head({ id, snapshot, onInfo }: { readonly id: string; readonly snapshot
   }, [title]);
   const isGroup = info?.type === "group";
   const peer = isGroup ? undefined : members.find(({ userId }) => userId === info?.peerId);
-  const isOnline = peer?.online === true || snapshot.presence.some(({ userId }) => userId === info?.peerId);
+  // Without a connection nobody knows who is there now.
+  const isOnline = phase === "online" && (peer?.online === true || snapshot.presence.some(({ userId }) => userId === info?.peerId));
   const devices = security.devices.filter(({ userId, revoked }) => userId === info?.peerId && !revoked);
   const isVerified = devices.length > 0 && devices.every(({ verified }) => verified);
   const about = isGroup
     ? texts.members(info.memberCount)
     : isOnline
       ? catalog.online
-      : peer?.lastSeen
+      : phase === "online" && peer?.lastSeen
         ? catalog.lastSeen(catalog.dateTime(Date.parse(peer.lastSeen)))
         : "";
   return (

@@ -34,11 +34,10 @@ export function Messenger({ session, people, onSignOut }: MessengerProps): React
   const others = useMemo(() => all.filter(({ userId }) => userId !== session.userId), [all, session.userId]);
   const online = useOnline(openId);
   useNotifications();
-  useWanted(people, session);
-  useUnreadTitle(openId);
   const close = (): void => setShown(null);
   return (
     <div className={openId === null ? "app app-list" : "app app-thread"}>
+      <InboxWatch people={people} session={session} openId={openId} />
       <ConnectionBanner
         connection={connection}
         waiting={waiting}
@@ -69,14 +68,18 @@ const NOBODY: ReadonlySet<string> = new Set();
 function useOnline(openId: string | null): ReadonlySet<string> {
   const client = useClient();
   const store = useMemo(() => (openId === null ? null : client.conversation(openId)), [client, openId]);
+  const { phase } = useConnection();
   const [online, setOnline] = useState(NOBODY);
   useEffect(() => {
     if (store === null) return undefined;
-    const look = (): void => setOnline(new Set(store.getSnapshot().presence.map(({ userId }) => userId)));
+    const look = (): void => {
+      const present = new Set(store.getSnapshot().presence.map(({ userId }) => userId));
+      setOnline((before) => (before.size === present.size && [...present].every((userId) => before.has(userId)) ? before : present));
+    };
     look();
     return store.subscribe(look);
   }, [store]);
-  return openId === null ? NOBODY : online;
+  return openId === null || phase !== "online" ? NOBODY : online; // without a connection nobody knows
 }
 
 /** The browser's notifications, for what arrives while nobody looks. */
@@ -88,7 +91,14 @@ function useNotifications(): void {
   useEffect(() => {
     told.current = { texts, nameOf };
   }, [texts, nameOf]);
-  useEffect(() => client.on("message", (item) => notify(item, told.current.texts.newMessageFrom(told.current.nameOf(item.senderId)))), [client]);
+  useEffect(() => client.on("message", (item) => client.blocks.getSnapshot().userIds.has(item.senderId) || notify(item, told.current.texts.newMessageFrom(told.current.nameOf(item.senderId)))), [client]);
+}
+
+/** What follows the list of conversations and draws nothing: the page around it is not drawn with each message. */
+function InboxWatch({ people, session, openId }: { readonly people: People; readonly session: Session; readonly openId: string | null }): null {
+  useWanted(people, session);
+  useUnreadTitle(openId);
+  return null;
 }
 
 /** `?with=Bob` opens the conversation with Bob as soon as Bob has signed in: what the demonstration uses. */

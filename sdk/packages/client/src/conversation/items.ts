@@ -51,6 +51,16 @@ export class Items {
     this.changes.clear();
   }
 
+  /** These went from the log: nothing of them is kept, nor decrypted any more. */
+  drop(messageIds: readonly string[]): void {
+    for (const id of messageIds) {
+      for (const change of this.changes.get(id) ?? []) this.opener.drop(change.messageId);
+      this.changes.delete(id);
+      this.made.delete(id);
+      this.opener.drop(id);
+    }
+  }
+
   /** Everything in order; `waiting` is what the outbox holds of this conversation. */
   build(waiting: readonly OutboxRecord[], summary: Summary): TimelineItem[] {
     const items: TimelineItem[] = [];

@@ -77,15 +77,21 @@ export class Log {
     while (this.places.has(this.held + 1)) this.held += 1;
   }
 
-  /** Let go of all but the last `count` entries; the rest is read again from history when somebody asks. */
-  trim(count: number): void {
+  /**
+   * Let go of all but the last `count` entries; the rest is read again from history when somebody asks. Returns the ids
+   * of those that went.
+   */
+  trim(count: number): string[] {
+    const gone: string[] = [];
     const from = this.held - count + 1;
     for (let seq = this.first; seq < from; seq += 1) {
       const found = this.places.get(seq);
-      if (found !== undefined) this.byId.delete(found.entry.messageId);
+      if (found !== undefined) gone.push(found.entry.messageId);
       this.places.delete(seq);
     }
+    for (const id of gone) this.byId.delete(id);
     this.first = Math.max(this.first, from);
+    return gone;
   }
 
   /** Forget everything: the server says that its log is another one now. */

@@ -24,6 +24,15 @@ export class Opener {
     return OPENING;
   }
 
+  /** These are looked at: of what waits, they come first. */
+  prefer(messageIds: readonly string[]): void {
+    for (const id of [...messageIds].reverse()) {
+      const folded = this.waiting.get(id);
+      if (folded === undefined || !this.waiting.delete(id)) continue;
+      this.waiting.set(id, folded);
+    }
+  }
+
   /** What we wrote ourselves needs no opening. */
   seed(messageId: string, opened: Opened): void {
     this.opened.set(messageId, opened);
@@ -32,6 +41,12 @@ export class Opener {
   /** Keys changed, or were learned: what could not be said for sure is looked at again. */
   again(): void {
     for (const [id, { security }] of this.opened) if (security !== "verified") this.opened.delete(id);
+  }
+
+  /** Nobody asks for this content any more. */
+  drop(messageId: string): void {
+    this.opened.delete(messageId);
+    this.waiting.delete(messageId);
   }
 
   clear(): void {

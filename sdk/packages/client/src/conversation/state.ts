@@ -14,6 +14,8 @@ import { Typing } from "./typing";
 
 /** Enough to find a message among them, for the inbox. */
 const GLANCE = 10;
+/** Messages that a large screen shows at once. */
+const SCREEN = 20;
 /** What a conversation that nobody looks at keeps in memory, and when it is cut down to that. */
 const IDLE_KEPT = 100;
 const IDLE_MAX = 300;
@@ -36,6 +38,8 @@ export class ConversationState {
   protected loaded = false;
   protected error: Error | null = null;
   protected firstUnreadSeq: number | null = null;
+  /** The place that one reads from was found, and what is there is not drawn yet. */
+  private isPlaced = false;
   private readonly pages: Pages;
   private loading: Promise<void> | null = null;
   private expiry: ReturnType<typeof setTimeout> | null = null;
@@ -82,8 +86,10 @@ export class ConversationState {
     return this.receipts.summary(this.members.filter((member) => member.userId !== userId));
   }
 
-  /** An entry of the log, live or caught up. Returns whether it was new. */
-  receive(entry: Entry): boolean {
+  /**
+   * An entry of the log, live or caught up; not `isPushed`: one that this device has just sent. Returns whether it was new.
+   */
+  receive(entry: Entry, isPushed = true): boolean {
     const isNext = this.cursor === null || entry.seq === this.cursor + 1;
     if (isNext) this.cursor = entry.seq;
     // What is before the page that is shown is read from history when somebody scrolls there.
@@ -95,7 +101,9 @@ export class ConversationState {
     }
     if (this.log.hasGap) void this.fill();
     else this.trim();
-    if (this.cursor !== null && !this.log.hasGap) this.cursor = Math.max(this.cursor, this.log.held);
+    // What the server leaves out on its way to here, nobody of this user may see.
+    if (isPushed && this.cursor !== null && entry.seq <= this.log.held) this.cursor = Math.max(this.cursor, entry.seq);
+    this.advance();
     if (this.cursor !== null) this.core.acks.received(this.id, this.cursor);
     if (isNew) this.changed();
     return isNew;
@@ -183,7 +191,7 @@ export class ConversationState {
     if (!this.loaded && head > this.log.held + PAGE) this.log.clear();
     const first = !this.loaded;
     if (first) {
-      await this.pages.last();
+      if (!this.hasEnd(head)) await this.pages.last();
       this.loaded = true;
       this.markFirstUnread();
       this.changed();
@@ -197,6 +205,13 @@ export class ConversationState {
     if (this.log.hasGap) void this.fill();
   }
 
+  /** Whether the end of the log is here, with all that is unread, or as much of it as a page would show. */
+  private hasEnd(head: number): boolean {
+    const { log } = this;
+    const readSeq = this.core.record(this.id)?.readSeq ?? 0;
+    return log.size > 0 && !log.hasGap && log.held >= head && (log.first <= readSeq + 1 || log.size >= PAGE);
+  }
+
   protected markFirstUnread(): void {
     const { userId } = this.core.self();
     const readSeq = this.core.record(this.id)?.readSeq ?? 0;
@@ -204,19 +219,28 @@ export class ConversationState {
     for (const { entry } of this.log.between(Math.max(readSeq + 1, this.log.first), this.log.held)) {
       if (!isMessage(entry) || entry.senderId === userId) continue;
       this.firstUnreadSeq = entry.seq;
+      this.isPlaced = true;
       return;
     }
   }
 
   private async fill(): Promise<void> {
     await this.pages.fill();
-    if (this.cursor !== null && !this.log.hasGap) this.cursor = Math.max(this.cursor, this.log.held);
+    this.advance();
+  }
+
+  /**
+   * The cursor goes on over what is here. What history showed far ahead of it is not the same: between the two are
+   * entries that no device of this user may have yet, and that the server still pushes.
+   */
+  private advance(): void {
+    if (this.cursor !== null && !this.log.hasGap && this.log.first <= this.cursor + 1) this.cursor = Math.max(this.cursor, this.log.held);
   }
 
   private trim(): void {
     const isLarge = this.isOpen ? !this.core.isSynced() && this.log.size > SYNC_MAX : this.log.size > IDLE_MAX;
     if (!isLarge) return;
-    this.log.trim(this.isOpen ? SYNC_MAX / 2 : IDLE_KEPT);
+    this.items.drop(this.log.trim(this.isOpen ? SYNC_MAX / 2 : IDLE_KEPT));
     if (!this.isOpen) this.loaded = false;
   }
 
@@ -234,6 +258,11 @@ export class ConversationState {
     const items = this.items.build(core.outbox.list(id), this.summary());
     this.planExpiry();
     const firstUnread = this.firstUnreadSeq === null ? null : log.at(this.firstUnreadSeq);
+    if (this.isPlaced && firstUnread !== null) {
+      // One reads from here on, which may be far from the end.
+      this.opener.prefer([...log.between(firstUnread.entry.seq, firstUnread.entry.seq + SCREEN)].map(({ entry }) => entry.messageId));
+      this.isPlaced = false;
+    }
     const isSame = before !== undefined && before.items.length === items.length && items.every((item, at) => item === before.items[at]);
     return {
       id,

@@ -169,6 +169,8 @@ describe("a conversation", () => {
     // The same device with other keys: it was set up anew, or somebody is in between.
     const again = await online(server, BOB, { identity: { userId: BOB, deviceId }, getToken: server.options(BOB, deviceId).getToken, engine: encryptionEngine() });
     await again.conversation(mine.id).send("three").stored;
+    // Its signature does not fit the known key, so the keys are asked for: it is not taken for forged.
+    await until(mine, () => messages(mine).at(-1)?.security === "changed_key" && messages(mine).at(-1)?.text === "three");
     server.close(1012, ADA); // a new connection asks for the keys anew
     await until(ada.connection, ({ guarantee }) => guarantee === "live");
     await mine.send("four").stored;
@@ -179,6 +181,25 @@ describe("a conversation", () => {
     await until(mine, () => messages(mine).at(-1)?.security === "changed_key" && messages(mine).at(-1)?.text === "five");
     await ada.security.accept(deviceId);
     expect(ada.security.getSnapshot().notices).toEqual([]);
+  });
+
+  it("signed with keys that a device had before is still its own, on a later visit too", async () => {
+    const server = new FakeServer();
+    const { id } = server.conversation([ADA, BOB]);
+    const adas = { ...server.options(ADA), storage: memoryStorage() };
+    const bobs = server.options(BOB);
+    const ada = await online(server, ADA, { ...adas, engine: encryptionEngine() });
+    const bob = await online(server, BOB, { ...bobs, engine: encryptionEngine() });
+    await bob.conversation(id).send("with the first keys").stored;
+    await untilTexts(open(ada, id), ["with the first keys"]);
+    await bob.close();
+    const again = await online(server, BOB, { ...bobs, engine: encryptionEngine() });
+    await again.conversation(id).send("with the second keys").stored;
+    await untilTexts(ada.conversation(id), ["with the first keys", "with the second keys"]);
+    await ada.close();
+    const later = open(await online(server, ADA, { ...adas, engine: encryptionEngine() }), id);
+    await untilTexts(later, ["with the first keys", "with the second keys"]);
+    expect(messages(later).map(({ security }) => security)).toEqual(["verified", "changed_key"]);
   });
 
   it("is encrypted again under the same key where the members changed meanwhile", async () => {

@@ -1,5 +1,6 @@
 /** A socket of our own and the inbox topic of its user, over the phoenix package as it comes from npm. */
 import { Presence as PhoenixPresence, Socket, type Channel } from "phoenix";
+import { encodeBase64, utf8Bytes } from "../base64";
 import { RequestError, InvalidInputError } from "../errors";
 import type { Tokens } from "../tokens";
 import type { SocketOptions } from "../types/client";
@@ -128,9 +129,10 @@ export class SocketLink implements Link {
     const transport = this.options.transport ?? (globalThis as { WebSocket?: unknown }).WebSocket;
     if (transport === undefined) throw new InvalidInputError("no WebSocket here: give one as socket.transport");
     const socket = new Socket(this.address, {
-      transport,
       // Asked at each connection, so that a new token is used as soon as it is there. The types know no function here.
-      authToken: () => this.tokens.current,
+      ...(typeof btoa === "function"
+        ? { transport, authToken: () => this.tokens.current }
+        : { transport: withToken(transport as Transport, () => this.tokens.current) }),
       reconnectAfterMs: (tries: number) => this.planned(tries),
       rejoinAfterMs: (tries: number) => reconnectAfterMs(tries + 2),
       ...(this.options.heartbeatIntervalMs === undefined ? {} : { heartbeatIntervalMs: this.options.heartbeatIntervalMs }),
@@ -246,6 +248,18 @@ export class SocketLink implements Link {
     this.state = state;
     this.events.state(state);
   }
+}
+
+type Transport = new (address: string, protocols?: readonly string[]) => object;
+
+/** What the phoenix package makes of `authToken`, where there is no btoa for it (React Native before 0.74). */
+function withToken(transport: Transport, token: () => string): Transport {
+  return class {
+    constructor(address: string) {
+      const encoded = encodeBase64(utf8Bytes(token())).replaceAll("=", "");
+      return new transport(address, ["phoenix", `base64url.bearer.phx.${encoded}`]);
+    }
+  };
 }
 
 function presentUser(userId: string, found: unknown): Presence {

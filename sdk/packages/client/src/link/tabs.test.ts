@@ -99,6 +99,34 @@ describe("two tabs of one device", () => {
     expect(socketsOf(server)).toBe(1);
   });
 
+  it("are told of what arrives by the leader that comes after, though they asked nothing of it", async () => {
+    const { server, first, second, bob, id } = await tabs();
+    const third = clientOf(server, ADA, { storage: memoryStorage(), identity: first.identity!, getToken: server.options(ADA, first.identity!.deviceId).getToken, sharedTabs: true });
+    await third.connect();
+    await until(third.connection, ({ guarantee, tab }) => guarantee === "live" && tab === "follower");
+    await first.close();
+    await until(second.connection, ({ tab, guarantee }) => tab === "leader" && guarantee === "live");
+    const heard: string[] = [];
+    third.on("message", ({ text }) => heard.push(text ?? ""));
+    await until(third.connection, ({ guarantee }) => guarantee === "live");
+    await bob.conversation(id).send("for all of them").stored;
+    await vi.waitFor(() => expect(heard).toEqual(["for all of them"]));
+  });
+
+  it("cost a tab that is alone no copy of what arrives", async () => {
+    const server = new FakeServer();
+    const { id } = server.conversation([ADA, BOB]);
+    const posted = vi.spyOn(BroadcastChannel.prototype, "postMessage");
+    const alone = await online(server, ADA, { sharedTabs: true });
+    const bob = await online(server, BOB);
+    await bob.conversation(id).send("to one tab").stored;
+    await untilTexts(open(alone, id), ["to one tab"]);
+    const kinds = posted.mock.calls.map(([message]) => (message as { t: string }).t);
+    expect(kinds).toContain("joined");
+    expect(kinds).not.toContain("event");
+    posted.mockRestore();
+  });
+
   it("are told by the leader of what the follower asks", async () => {
     const { second, stores } = await tabs();
     const follower: WhisprClient = second;

@@ -19,6 +19,8 @@ type WireResult = Exclude<PushResult, { outcome: "refused" }> | { readonly outco
 
 type Message =
   | { readonly t: "hello" }
+  /** The answer of a tab that follows to a leader that is new. */
+  | { readonly t: "here" }
   | { readonly t: "state"; readonly state: LinkState; readonly reply: JoinReply | null; readonly synced: boolean }
   | { readonly t: "joined"; readonly reply: JoinReply }
   | { readonly t: "event"; readonly name: string; readonly payload: unknown }
@@ -47,6 +49,8 @@ export class SharedLink implements Link {
   private release: (() => void) | null = null;
   private state: LinkState = IDLE;
   private reply: JoinReply | null = null;
+  /** As the leader: whether anybody listens. To copy each entry of a long absence for nobody is a tenth of its work. */
+  private isFollowed = false;
   private readonly waiting = new Map<string, (result: PushResult) => void>();
   private readonly watched = new Map<string, number>();
   /** As the leader: what other tabs watch. */
@@ -137,7 +141,7 @@ export class SharedLink implements Link {
         this.events.joined(reply);
       },
       event: (name, payload) => {
-        this.tell({ t: "event", name, payload });
+        if (this.isFollowed) this.tell({ t: "event", name, payload });
         this.events.event(name, payload);
       },
       presence: (id, present) => {
@@ -170,13 +174,15 @@ export class SharedLink implements Link {
     else if (message.t === "presence") this.events.presence(message.id, message.present);
     else if (message.t === "result") this.result(message.id, fromWire(message.result));
     else if (message.t === "hello") {
-      // A new leader: what we watch is to be watched there.
+      // A new leader: it is to know of us, and what we watch is to be watched there.
+      this.tell({ t: "here" });
       for (const id of this.watched.keys()) this.tell({ t: "watch", id, from: this.tab, on: true });
     }
   }
 
   /** As the leader: what another tab wants. */
   private async asked(own: Link, message: Message): Promise<void> {
+    this.isFollowed = true; // a leader hears followers alone
     if (message.t === "hello") {
       const reply = this.state.phase === "online" ? this.reply : null;
       this.tell({ t: "state", state: this.state, reply, synced: this.tabs.isSynced });

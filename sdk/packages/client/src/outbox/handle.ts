@@ -32,7 +32,15 @@ export class Handle implements MessageHandle {
   }
 
   readonly subscribe = (listener: () => void): (() => void) => {
-    const ends = [this.outbox.subscribe(listener), this.conversation.subscribe(listener)];
+    // Both tell of much that is not about this message.
+    let told = this.getSnapshot();
+    const look = (): void => {
+      const next = this.getSnapshot();
+      if (next === told) return;
+      told = next;
+      listener();
+    };
+    const ends = [this.outbox.subscribe(look), this.conversation.subscribe(look)];
     return () => {
       for (const end of ends) end();
     };

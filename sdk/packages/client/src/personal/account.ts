@@ -1,7 +1,7 @@
 /** Settings, devices and blocks of the user. */
 import { Value } from "../observable";
 import type { Rest } from "../rest";
-import type { BlockList, DevicesSnapshot, DevicesStore, SettingsSnapshot, SettingsStore } from "../types/personal";
+import type { BlockList, BlocksSnapshot, DevicesSnapshot, DevicesStore, SettingsSnapshot, SettingsStore } from "../types/personal";
 import type { DeviceView, UserSettings } from "../types/wire";
 
 const DEFAULTS: UserSettings = { readReceipts: true, shareLastSeen: true };
@@ -48,20 +48,31 @@ export class Devices extends Value<DevicesSnapshot> implements DevicesStore {
 }
 
 /** The people from whom the user wants nothing. */
-export function blockList(rest: Rest): BlockList {
-  return {
-    list: async () => {
-      const users: string[] = [];
-      let cursor: string | undefined;
-      do {
-        const path = `blocks?limit=200${cursor === undefined ? "" : `&cursor=${cursor}`}`;
-        const page = await rest.request<{ blocks: { userId: string }[]; next?: string }>("GET", path);
-        users.push(...page.blocks.map((block) => block.userId));
-        cursor = page.next;
-      } while (cursor != null);
-      return users;
-    },
-    block: async (userId) => void (await rest.request("PUT", `blocks/${userId}`)),
-    unblock: async (userId) => void (await rest.request("DELETE", `blocks/${userId}`)),
-  };
+export class Blocks extends Value<BlocksSnapshot> implements BlockList {
+  constructor(private readonly rest: Rest) {
+    super({ userIds: new Set(), loaded: false });
+  }
+
+  async list(): Promise<readonly string[]> {
+    const users: string[] = [];
+    let cursor: string | undefined;
+    do {
+      const path = `blocks?limit=200${cursor === undefined ? "" : `&cursor=${cursor}`}`;
+      const page = await this.rest.request<{ blocks: { userId: string }[]; next?: string }>("GET", path);
+      users.push(...page.blocks.map((block) => block.userId));
+      cursor = page.next;
+    } while (cursor != null);
+    this.set({ userIds: new Set(users), loaded: true });
+    return users;
+  }
+
+  async block(userId: string): Promise<void> {
+    await this.rest.request("PUT", `blocks/${userId}`);
+    this.set({ ...this.value, userIds: new Set([...this.value.userIds, userId]) });
+  }
+
+  async unblock(userId: string): Promise<void> {
+    await this.rest.request("DELETE", `blocks/${userId}`);
+    this.set({ ...this.value, userIds: new Set([...this.value.userIds].filter((one) => one !== userId)) });
+  }
 }

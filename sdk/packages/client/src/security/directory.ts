@@ -11,6 +11,8 @@ type Fingerprints = typeof import("./fingerprint");
 const FRESH_MS = 15_000;
 /** A device that no list has was revoked, or its user left: it is not asked for again for a while. */
 const ABSENT_MS = 60_000;
+/** So many former keys of a device are kept. */
+const FORMER_KEYS = 8;
 const DEVICES = "devices";
 const NOTICES = "notices";
 
@@ -87,6 +89,16 @@ export class Directory implements SecurityStore {
     return this.known.get(deviceId) ?? null;
   }
 
+  /** The device again, where a signature does not fit the keys that are known: it may have made new ones. */
+  async deviceAnew(conversationId: string, known: KnownDevice): Promise<KnownDevice> {
+    const doubt = `${known.deviceId} ${known.publicKey}`;
+    if (Date.now() - (this.absent.get(doubt) ?? 0) < ABSENT_MS) return known;
+    this.absent.set(doubt, Date.now());
+    this.forget(conversationId);
+    await this.roster(conversationId).catch(() => this.absent.delete(doubt));
+    return this.known.get(known.deviceId) ?? known;
+  }
+
   /** Take note of devices; `isWhole`: their users have no others. */
   meet(devices: readonly PeerDevice[], isWhole: boolean): void {
     const users = new Set([...this.known.values()].map((device) => device.userId));
@@ -135,6 +147,7 @@ export class Directory implements SecurityStore {
       userId,
       publicKey,
       encryptionKey,
+      ...(hadKeys && { formerKeys: [...(before.formerKeys ?? []), before.publicKey ?? ""].filter((key) => key !== publicKey).slice(-FORMER_KEYS) }),
       fingerprint: publicKey === null ? null : (this.prints?.fingerprintOf(userId, publicKey, encryptionKey) ?? null),
       firstSeenAt: before?.firstSeenAt ?? Date.now(),
       verified: false,

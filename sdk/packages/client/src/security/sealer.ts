@@ -8,6 +8,7 @@ import type { Signable } from "../signature";
 import type { BodyCodec, MessageBody } from "../types/body";
 import type { Identity } from "../types/connection";
 import type { EncryptionEngine } from "../types/engine";
+import type { KnownDevice } from "../types/personal";
 import type { MessageSecurity } from "../types/timeline";
 import type { Entry } from "../types/wire";
 import type { Directory } from "./directory";
@@ -82,10 +83,20 @@ export class Sealer {
     const device = await this.directory.device(entry.conversationId, senderDeviceId);
     if (device === null || device.publicKey === null) return { body, security: "unsigned" };
     if (device.userId !== entry.senderId) return { body: null, security: "forged" };
+    const verdict = await this.judge(entry, source, body, device);
+    return verdict === "forged" ? { body: null, security: verdict } : { body, security: verdict };
+  }
+
+  /** By the key that is known; by one that the device had before; and by one that it may have made since. */
+  private async judge(entry: Entry, source: Folded["source"], body: MessageBody, device: KnownDevice): Promise<MessageSecurity> {
     // What cannot even be written down for the check was not signed by anybody.
-    const verdict = await this.verify(entry, source, body, device.publicKey).catch(() => "forged" as const);
-    if (verdict === "forged") return { body: null, security: "forged" };
-    return { body, security: verdict === "verified" && device.changed ? "changed_key" : verdict };
+    const check = (key: string | null) => this.verify(entry, source, body, key ?? "").catch(() => "forged" as const);
+    const verdict = await check(device.publicKey);
+    if (verdict !== "forged") return verdict === "verified" && device.changed ? "changed_key" : verdict;
+    for (const key of device.formerKeys ?? []) if ((await check(key)) === "verified") return "verified";
+    const anew = await this.directory.deviceAnew(entry.conversationId, device);
+    if (anew.publicKey === device.publicKey || (await check(anew.publicKey)) !== "verified") return "forged";
+    return anew.changed ? "changed_key" : "verified";
   }
 
   private async verify(entry: Entry, source: Folded["source"], body: MessageBody, publicKey: string) {

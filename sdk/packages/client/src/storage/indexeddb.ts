@@ -1,4 +1,8 @@
-/** Storage in IndexedDB, by dexie: what is written survives the page, and all tabs see it. `@whispr/client/indexeddb`. */
+/**
+ * Storage in IndexedDB, by dexie: what is written survives the page, and all tabs see it.
+ *
+ * @module @whispr/client/indexeddb
+ */
 import { Dexie, type Table } from "dexie";
 import type { ClientStorage } from "../types/storage";
 

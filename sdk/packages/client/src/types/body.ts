@@ -29,6 +29,7 @@ export interface MessageBody {
 
 /** How a body is written into `content`, and read back. */
 export interface BodyCodec {
+  /** The bytes that are encrypted and sent. */
   encode(body: MessageBody): Uint8Array;
   /** Null for bytes that are no body. */
   decode(bytes: Uint8Array): MessageBody | null;

@@ -16,6 +16,7 @@ import type { ConversationType, ConversationView } from "./wire";
  */
 export type TokenReason = "start" | "expiring" | "expired" | "refused";
 
+/** How the connection is made, where the defaults do not fit. */
 export interface SocketOptions {
   /** A WebSocket class, for environments without a global one (`ws` in Node 20). */
   readonly transport?: unknown;
@@ -26,6 +27,7 @@ export interface SocketOptions {
   readonly heartbeatIntervalMs?: number;
 }
 
+/** What a client needs to know; `url` and `getToken` suffice. */
 export interface ClientOptions {
   /** The server's address, "https://chat.example"; "" for the page's own. */
   readonly url: string;
@@ -45,6 +47,7 @@ export interface ClientOptions {
   readonly outboxLimit?: number;
   /** One connection for all tabs of a browser. Default: where Web Locks and BroadcastChannel are. */
   readonly sharedTabs?: boolean;
+  /** Instead of the global one: for environments without it, and for tests. */
   readonly fetch?: typeof fetch;
 }
 
@@ -58,12 +61,14 @@ export interface ClientEvents {
   readonly resync: (reason: string) => void;
 }
 
+/** A conversation to begin. A direct one has exactly one other member; `settings` are not encrypted. */
 export interface NewConversation {
   readonly type: ConversationType;
   readonly members: readonly string[];
   readonly settings?: Readonly<Record<string, unknown>>;
 }
 
+/** One user on one device: made by `createClient`. Everything that changes is a store. */
 export interface WhisprClient {
   /** Null until the first token is there, unless `identity` was given. */
   readonly identity: Identity | null;
@@ -89,6 +94,7 @@ export interface WhisprClient {
   conversation(id: string): ConversationStore;
   /** A direct conversation that exists already is returned. */
   createConversation(conversation: NewConversation): Promise<ConversationView>;
+  /** Be told of an event. Returns the function that ends it. */
   on<Name extends keyof ClientEvents>(name: Name, listener: ClientEvents[Name]): () => void;
   /** A request to the REST side, with the token, for what has no method here. Throws RequestError. */
   request<Answer>(method: string, path: string, body?: unknown): Promise<Answer>;

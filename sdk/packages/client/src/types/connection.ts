@@ -35,6 +35,7 @@ export interface ServiceState {
   readonly lost: readonly string[];
 }
 
+/** How the client is connected now, and what it means for what is written. */
 export interface ConnectionState {
   readonly phase: ConnectionPhase;
   readonly reason: OfflineReason | null;

@@ -6,6 +6,7 @@ import type { Store } from "./store";
 import type { MessageItem, TimelineItem } from "./timeline";
 import type { ConversationType, DeliveryReport, MemberRole, MemberView } from "./wire";
 
+/** A conversation as a list shows it. */
 export interface InboxConversation {
   readonly id: string;
   readonly type: ConversationType;
@@ -27,6 +28,7 @@ export interface InboxConversation {
   readonly draft: string | null;
 }
 
+/** All conversations that were loaded, and whether there are more. */
 export interface InboxSnapshot {
   /** The latest first. */
   readonly conversations: readonly InboxConversation[];
@@ -39,11 +41,15 @@ export interface InboxSnapshot {
   readonly error: Error | null;
 }
 
+/** The list of conversations. */
 export interface InboxStore extends Store<InboxSnapshot> {
+  /** Read the first page anew. Rejects with the server's refusal, which stands in `error` too. */
   refresh(): Promise<void>;
+  /** Read the next page; nothing where there is none. */
   loadMore(): Promise<void>;
 }
 
+/** Somebody who has the conversation open, and since when (ms since 1970). */
 export interface Presence {
   readonly userId: string;
   readonly deviceIds: readonly string[];
@@ -53,6 +59,7 @@ export interface Presence {
 /** Whether the log is what was appended: proven by its hash chain; off: the server keeps none. */
 export type Integrity = "unknown" | "proven" | "broken" | "off";
 
+/** One conversation as it is shown. */
 export interface ConversationSnapshot {
   readonly id: string;
   /** Null until the server told of it. */
@@ -82,6 +89,7 @@ export interface ConversationSnapshot {
   readonly error: Error | null;
 }
 
+/** What a message is besides its body. */
 export interface SendOptions {
   readonly replyTo?: string;
   /** Seconds until it expires, from `ttlStart` on. */
@@ -94,6 +102,7 @@ export interface SendOptions {
 /** Text, or a body. With `media` it becomes a message of type media, with `ttl` an ephemeral one. */
 export type SendInput = string | MessageBody;
 
+/** What is said of a medium; name and type are taken from a `File` where they are absent. */
 export interface UploadOptions {
   readonly name?: string;
   readonly mimeType?: string;
@@ -104,6 +113,7 @@ export interface UploadOptions {
   readonly signal?: AbortSignal;
 }
 
+/** One conversation: what is in it, and everything that one can do there. */
 export interface ConversationStore extends Store<ConversationSnapshot> {
   readonly id: string;
   /** Load the last page, be present, see who else is. Returns what ends it; several may be open at once. */
@@ -121,6 +131,7 @@ export interface ConversationStore extends Store<ConversationSnapshot> {
   edit(messageId: string, input: SendInput): MessageHandle;
   /** Take it from everybody, or from one's own devices alone. Resolves when the server did; throws its refusal. */
   remove(messageId: string, options: { readonly forEveryone: boolean }): Promise<void>;
+  /** Add one's reaction, or take it back; kept in the outbox like a send. */
   react(messageId: string, emoji: string, remove?: boolean): MessageHandle;
   /** Everything up to `seq` (without it: all that is here) was read. Told to the server within a second. */
   markRead(seq?: number): void;
@@ -129,6 +140,7 @@ export interface ConversationStore extends Store<ConversationSnapshot> {
 
   /** Keep what is being written, on all the user's devices; encrypted to these. Saved a second after the last call. */
   setDraft(text: string): void;
+  /** Encrypt it now and have the server send it at `at`. Needs a connection; throws the server's refusal. */
   schedule(input: SendInput, at: Date, options?: SendOptions): Promise<ScheduledItem>;
 
   /** Encrypt and upload. The answer goes into `send({ text, media })`. */
@@ -136,10 +148,15 @@ export interface ConversationStore extends Store<ConversationSnapshot> {
   /** Fetch and decrypt. Throws DecryptionError where the bytes are not those that were sent. */
   download(media: import("./body").MediaReference): Promise<Uint8Array>;
 
+  /** Read the members anew. */
   refreshMembers(): Promise<readonly MemberView[]>;
+  /** Of a group, by its admins. Throws RequestError (`forbidden`, …). */
   addMembers(userIds: readonly string[]): Promise<void>;
+  /** Of a group, by its admins. What they have already read stays with them. */
   removeMember(userId: string): Promise<void>;
+  /** Of a group, by its owner. */
   setRole(userId: string, role: MemberRole): Promise<void>;
+  /** Leave a group. What was said before can still be read. */
   leave(): Promise<void>;
   /** A key of `settings` replaces, null removes. */
   update(settings: Readonly<Record<string, unknown>>): Promise<void>;

@@ -22,6 +22,7 @@ export interface Binding {
   readonly clientRandom: number;
 }
 
+/** Who an engine works for, and where it keeps its keys. */
 export interface EngineContext {
   readonly identity: Identity;
   /** Of this device alone; survives a restart where the storage does. */
@@ -34,6 +35,7 @@ export interface EnginePublicKeys {
   readonly encryptionKey: string | null;
 }
 
+/** What is to be encrypted, for whom, and bound to what. */
 export interface SealRequest {
   readonly binding: Binding;
   readonly plaintext: Uint8Array;
@@ -41,6 +43,7 @@ export interface SealRequest {
   readonly devices: readonly PeerDevice[];
 }
 
+/** What is to be decrypted, and what it has to be bound to. */
 export interface OpenRequest {
   readonly binding: Binding;
   readonly content: Uint8Array;
@@ -53,6 +56,7 @@ export interface VerifyRequest {
   readonly publicKey: string | null;
 }
 
+/** What encrypts and signs: one object a client. `encryptionEngine` and `plainEngine` make one. */
 export interface EncryptionEngine {
   readonly name: string;
   /** False for an engine that only writes bytes: `SecuritySnapshot.encrypted`. */
@@ -69,5 +73,6 @@ export interface EncryptionEngine {
   verify(request: VerifyRequest): Promise<Extract<MessageSecurity, "verified" | "forged" | "unsigned">>;
   /** Encrypted with a fresh key; the key goes into the message. `null`: this engine leaves media as they are. */
   sealMedia(data: Uint8Array): Promise<{ readonly data: Uint8Array; readonly key: string } | null>;
+  /** Throws DecryptionError where the bytes are not what was sealed with this key. */
   openMedia(data: Uint8Array, key: string): Promise<Uint8Array>;
 }

@@ -10,8 +10,10 @@ import type { Store } from "./store";
  */
 export type OutboxState = "waiting" | "sending" | "accepted" | "parked" | "failed";
 
+/** What is done when it is sent. */
 export type OutboxKind = "send" | "edit" | "react" | "delete";
 
+/** Something that was written here and is not yet known to be stored. */
 export interface OutboxItem {
   /** Of this client alone; a message of the timeline has it as `outboxId`. */
   readonly id: string;
@@ -31,6 +33,7 @@ export interface OutboxItem {
   readonly writtenAt: number;
 }
 
+/** Everything on its way, in the order of writing. */
 export interface OutboxSnapshot {
   readonly items: readonly OutboxItem[];
   /** How many wait for a person. */
@@ -39,9 +42,11 @@ export interface OutboxSnapshot {
   readonly durable: boolean;
 }
 
+/** What is on its way, over all conversations. */
 export interface OutboxStore extends Store<OutboxSnapshot> {
   /** Try again now. Nothing happens for an id that is not here. */
   retry(id: string): Promise<void>;
+  /** `retry` for all of them. */
   retryAll(): Promise<void>;
   /** Give an item up. Refused with OutboxBusyError while a try is under way or where it may be stored already. */
   discard(id: string): Promise<void>;
@@ -59,6 +64,7 @@ export interface SentMessage {
   readonly expiresAt: string | null;
 }
 
+/** What became of a message up to now. */
 export interface HandleSnapshot {
   readonly id: string;
   readonly status: import("./timeline").MessageStatus;
@@ -75,7 +81,10 @@ export interface MessageHandle extends Store<HandleSnapshot> {
   readonly conversationId: string;
   /** Resolves when the server stored it, rejects when it is given up. Nobody needs to wait for it. */
   readonly stored: Promise<SentMessage>;
+  /** Try again now. */
   retry(): Promise<void>;
+  /** Give it up; `stored` rejects with DiscardedError. Refused with OutboxBusyError where it may be stored already. */
   discard(): Promise<void>;
+  /** Replace what it says before it is stored. Refused as `discard` is. */
   edit(body: MessageBody | string): Promise<void>;
 }

@@ -3,6 +3,7 @@ import type { MessageBody } from "./body";
 import type { Store } from "./store";
 import type { DeviceView, ScheduledView, UserSettings } from "./wire";
 
+/** What is being written in a conversation, here or on another of the user's devices. */
 export interface DraftState {
   readonly text: string;
   /** saved: on all devices; changed: to be saved soon; conflict: another device wrote too, its text is `other`. */
@@ -11,6 +12,7 @@ export interface DraftState {
   readonly changedAt: number | null;
 }
 
+/** A message that the server sends later. */
 export interface ScheduledItem {
   readonly id: string;
   readonly conversationId: string;
@@ -24,35 +26,48 @@ export interface ScheduledItem {
   readonly messageId: string | null;
 }
 
+/** All scheduled messages. */
 export interface ScheduledSnapshot {
   /** The earliest first. */
   readonly items: readonly ScheduledItem[];
   readonly loaded: boolean;
 }
 
+/** Messages that the server sends later, over all conversations. */
 export interface ScheduledStore extends Store<ScheduledSnapshot> {
+  /** Read it anew. Throws the server's refusal. */
   refresh(): Promise<void>;
+  /** Have it sent at another time. Throws the server's refusal. */
   reschedule(id: string, at: Date): Promise<void>;
+  /** Do not send it. Throws the server's refusal: `not_found` where it is sent already. */
   cancel(id: string): Promise<void>;
 }
 
+/** The user's settings, on all their devices. */
 export interface SettingsSnapshot {
   readonly settings: UserSettings;
   readonly loaded: boolean;
 }
 
+/** The user's settings; a change made elsewhere arrives by itself. */
 export interface SettingsStore extends Store<SettingsSnapshot> {
+  /** Read it anew. Throws the server's refusal. */
   refresh(): Promise<void>;
+  /** Change some of them. Throws the server's refusal. */
   update(change: Partial<UserSettings>): Promise<void>;
 }
 
+/** The user's devices, removed ones among them. */
 export interface DevicesSnapshot {
   readonly devices: readonly DeviceView[];
   readonly loaded: boolean;
 }
 
+/** The user's own devices. */
 export interface DevicesStore extends Store<DevicesSnapshot> {
+  /** Read it anew. Throws the server's refusal. */
   refresh(): Promise<void>;
+  /** Give it another name. */
   rename(id: string, name: string): Promise<void>;
   /** For good. One's own: the client is signed out. */
   revoke(id: string): Promise<void>;
@@ -65,6 +80,8 @@ export interface KnownDevice {
   /** base64 of Ed25519 and X25519 public keys. */
   readonly publicKey: string | null;
   readonly encryptionKey: string | null;
+  /** What it signed with before, the latest last: its earlier messages are still its own. */
+  readonly formerKeys?: readonly string[];
   /** 60 decimal digits in 12 groups, the same on both sides. Null for a device without keys. */
   readonly fingerprint: string | null;
   readonly firstSeenAt: number;
@@ -84,6 +101,7 @@ export interface SecurityNotice {
   readonly at: number;
 }
 
+/** Whether there is encryption, and whose keys are known. */
 export interface SecuritySnapshot {
   /** Whether messages are encrypted at all. */
   readonly encrypted: boolean;
@@ -101,11 +119,25 @@ export interface SecurityStore extends Store<SecuritySnapshot> {
   setVerified(userId: string, verified: boolean): Promise<void>;
   /** A person saw that keys changed. */
   accept(deviceId: string): Promise<void>;
+  /** Put a notice away; nothing else changes. */
   dismiss(noticeId: string): Promise<void>;
 }
 
-export interface BlockList {
+/** Who is blocked, as far as it was asked for. */
+export interface BlocksSnapshot {
+  readonly userIds: ReadonlySet<string>;
+  readonly loaded: boolean;
+}
+
+/**
+ * Whom the user does not want to hear from. What a blocked person sends in a direct conversation does not arrive; what
+ * they send to a group does, and is hidden by whoever shows it (`Conversation` of `@whispr/react`).
+ */
+export interface BlockList extends Store<BlocksSnapshot> {
+  /** The blocked users' ids, asked for anew. */
   list(): Promise<readonly string[]>;
+  /** Block somebody; a second time changes nothing. */
   block(userId: string): Promise<void>;
+  /** Take that back. */
   unblock(userId: string): Promise<void>;
 }

@@ -7,5 +7,6 @@
 export interface Store<Snapshot> {
   /** Be told of changes. Returns the function that ends it. */
   subscribe(listener: () => void): () => void;
+  /** What it is now: the same object until something differs. */
   getSnapshot(): Snapshot;
 }

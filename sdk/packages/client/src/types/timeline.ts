@@ -20,6 +20,7 @@ export interface SendFailure {
   readonly willRetry: boolean;
 }
 
+/** One emoji under a message, and whose it is. */
 export interface Reaction {
   readonly emoji: string;
   readonly count: number;
@@ -36,6 +37,7 @@ export interface Reaction {
  */
 export type MessageSecurity = "verified" | "changed_key" | "unsigned" | "forged" | "undecryptable" | "opening";
 
+/** A message as it is shown, with its edits, reactions and its state. */
 export interface MessageItem {
   readonly kind: "message";
   /** Stable from writing to reading: made of sender and clientRandom where there is one. */
@@ -90,4 +92,5 @@ export interface NoticeItem {
   readonly details: Readonly<Record<string, unknown>>;
 }
 
+/** A row of a conversation. */
 export type TimelineItem = MessageItem | NoticeItem;

@@ -1,6 +1,7 @@
 import type { ReactNode } from "react";
 import { Icon } from "./icons";
 
+/** What `Avatar` shows. */
 export interface AvatarProps {
   /** Decides the colour: a user's or a conversation's id. */
   readonly id: string;

@@ -6,18 +6,22 @@ import { ScheduleButton, TtlButton, type Ttl } from "./ComposerOptions";
 import { Icon } from "./icons";
 import { sizeText } from "./MediaView";
 
+/** What a composer shows, and whom it tells. */
 export interface ComposerProps {
   /** Whom one writes to. */
   readonly to: string;
   readonly mode?: ComposerMode | null;
+  /** The reply or the edit is given up. */
   readonly onCancelMode?: () => void;
   /** Resolves false where it was not taken: what was written stays. */
   readonly onSend: (composed: Composed) => boolean | Promise<boolean>;
   /** Arrow up in an empty field. */
   readonly onEditLast?: () => void;
+  /** At every key, and at the end. */
   readonly onTyping?: (active: boolean) => void;
   /** What was being written, here or on another device: taken over while the field is untouched. */
   readonly draft?: string;
+  /** What stands in the field, at every key. */
   readonly onDraft?: (text: string) => void;
   readonly ttl?: Ttl | null;
   readonly canAttach?: boolean;

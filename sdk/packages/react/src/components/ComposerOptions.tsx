@@ -7,13 +7,16 @@ import { Popover } from "./Menu";
 /** Seconds that are offered; the server takes 1 s … 4 weeks. */
 export const TTL_CHOICES = [10, 60, 300, 3_600, 86_400, 604_800] as const;
 
+/** How long a message is there, in seconds, and from when on. */
 export interface Ttl {
   readonly seconds: number;
   readonly start: "send" | "read";
 }
 
+/** What `TtlButton` shows, and whom it tells. */
 export interface TtlButtonProps {
   readonly value: Ttl | null;
+  /** Null: they stay. */
   readonly onChange: (value: Ttl | null) => void;
 }
 
@@ -77,6 +80,7 @@ export function localInput(at: number): string {
   return new Date(at - date.getTimezoneOffset() * 60_000).toISOString().slice(0, 16);
 }
 
+/** What `ScheduleButton` shows, and whom it tells. */
 export interface ScheduleButtonProps {
   readonly disabled: boolean;
   /** A time in ms since 1970, in the future. */

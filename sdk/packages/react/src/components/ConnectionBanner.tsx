@@ -4,10 +4,12 @@ import { useSecondsUntil } from "../hooks/clock";
 import { useCatalog } from "../i18n/context";
 import { Icon } from "./icons";
 
+/** What `ConnectionBanner` shows, and whom it tells. */
 export interface ConnectionBannerProps {
   readonly connection: ConnectionState;
   /** How many messages wait to be sent. */
   readonly waiting: number;
+  /** Try at once, or take the connection over from elsewhere. */
   readonly onConnect: () => void;
   /** Shown where one has to sign in again. */
   readonly onSignIn?: () => void;

@@ -1,6 +1,6 @@
 import type { MessageItem as Message, OutboxItem, TimelineItem } from "@whispr/client";
 import { useCallback, useEffect, useMemo, useState, type ReactNode } from "react";
-import { useConnection, useConversation, useOutboxOf } from "../hooks/stores";
+import { useConnection, useConversation, useOutboxOf, useStore } from "../hooks/stores";
 import { useCatalog } from "../i18n/context";
 import type { Composed, ComposerMode } from "../model";
 import { useClient, useNames } from "../provider";
@@ -12,15 +12,21 @@ import { MessageList } from "./MessageList";
 import { RetryPanel } from "./RetryPanel";
 import { TypingIndicator } from "./TypingIndicator";
 
+/** What `Conversation` shows, and whom it tells. */
 export interface ConversationProps {
   readonly id: string;
+  /** Details of a message are asked for. Without it the menu has no such entry. */
   readonly onDetails?: (message: Message) => void;
   /** Something was refused at once: show it somewhere. */
   readonly onError?: (error: Error) => void;
+  /** A message was scheduled. */
   readonly onScheduled?: (at: number) => void;
   /** Above the messages: notices of changed keys, for example. */
   readonly banner?: ReactNode;
 }
+
+/** Messages a page of history: a turn of the wheel passes ten in a moment. */
+const EARLIER = 100;
 
 /** Whether somebody looks at the page: what nobody saw was not read. */
 function useIsLooking(): boolean {
@@ -37,6 +43,18 @@ function useIsLooking(): boolean {
 function isStuck(item: OutboxItem, isOnline: boolean): boolean {
   if (item.state === "failed" || item.state === "parked") return true;
   return isOnline && item.failure !== null && item.state !== "accepted";
+}
+
+const NOBODY: ReadonlySet<string> = new Set();
+
+/** Who is not shown: in a group, what a blocked person writes arrives like everything else. */
+function useBlockedOf(isGroup: boolean, isOnline: boolean): ReadonlySet<string> {
+  const { blocks } = useClient();
+  const { userIds, loaded } = useStore(blocks);
+  useEffect(() => {
+    if (isGroup && isOnline && !loaded) blocks.list().catch(() => undefined); // asked again with the next connection
+  }, [blocks, isGroup, isOnline, loaded]);
+  return isGroup ? userIds : NOBODY;
 }
 
 /** A width and a height of a picture, so that its place is kept before it is there. */
@@ -67,8 +85,13 @@ export function Conversation({ id, onDetails, onError, onScheduled, banner }: Co
   const Write = useSlot("Composer", Composer);
   const Typing = useSlot("TypingIndicator", TypingIndicator);
   const me = client.identity?.userId ?? null;
-  const { info, items } = snapshot;
+  const { info } = snapshot;
   const isOnline = connection.phase === "online";
+  const blocked = useBlockedOf(info?.type === "group", isOnline);
+  const items = useMemo(
+    () => (blocked.size === 0 ? snapshot.items : snapshot.items.filter((item) => item.kind !== "message" || !blocked.has(item.senderId))),
+    [snapshot.items, blocked],
+  );
   const title = info === null ? "" : titleOf(info, nameOf, catalog);
 
   const failed = useCallback((error: unknown) => onError?.(error instanceof Error ? error : new Error(String(error))), [onError]);
@@ -147,7 +170,7 @@ export function Conversation({ id, onDetails, onError, onScheduled, banner }: Co
           firstUnreadKey={snapshot.firstUnreadKey}
           unread={snapshot.unread}
           hasEarlier={snapshot.hasEarlier}
-          onEarlier={() => store.loadEarlier().catch(failed)}
+          onEarlier={() => store.loadEarlier(EARLIER).catch(failed)}
           onSeen={seen}
           jump={jump}
         />
@@ -157,7 +180,7 @@ export function Conversation({ id, onDetails, onError, onScheduled, banner }: Co
           {snapshot.error !== null && <p className="wh-empty">{catalog.reasons["temporary_unavailable"]}</p>}
         </div>
       )}
-      <Typing names={snapshot.typing.map(nameOf)} />
+      <Typing names={snapshot.typing.filter((userId) => !blocked.has(userId)).map(nameOf)} />
       <RetryPanel
         items={stuck}
         isOnline={isOnline}

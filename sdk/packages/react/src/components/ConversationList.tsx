@@ -1,5 +1,5 @@
 import type { InboxConversation, MessageItem } from "@whispr/client";
-import type { ReactNode } from "react";
+import { memo, type ReactNode } from "react";
 import type { Catalog } from "../i18n/catalog";
 import { useNow } from "../hooks/clock";
 import { useCatalog } from "../i18n/context";
@@ -23,16 +23,17 @@ export function previewOf(message: MessageItem | null, catalog: Catalog): string
   return (message.text || message.media?.name) ?? (message.security === "opening" ? "" : catalog.unreadable);
 }
 
+/** What `ConversationRow` shows, and whom it tells. */
 export interface ConversationRowProps {
   readonly conversation: InboxConversation;
   readonly isSelected: boolean;
   readonly isOnline: boolean;
   readonly now: number;
+  /** A conversation is chosen. */
   readonly onSelect: (id: string) => void;
 }
 
-/** One conversation: who, the last of it, when, and what is new. */
-export function ConversationRow({ conversation, isSelected, isOnline, now, onSelect }: ConversationRowProps): ReactNode {
+function ConversationRowView({ conversation, isSelected, isOnline, now, onSelect }: ConversationRowProps): ReactNode {
   const catalog = useCatalog();
   const nameOf = useNames();
   const Face = useSlot("Avatar", Avatar);
@@ -75,9 +76,14 @@ export function ConversationRow({ conversation, isSelected, isOnline, now, onSel
   );
 }
 
+/** One conversation: who, the last of it, when, and what is new. Drawn again where it changed, not where another did. */
+export const ConversationRow = memo(ConversationRowView);
+
+/** What `ConversationList` shows, and whom it tells. */
 export interface ConversationListProps {
   readonly conversations: readonly InboxConversation[];
   readonly selectedId: string | null;
+  /** A conversation is chosen. */
   readonly onSelect: (id: string) => void;
   /** Users who are known to be there. */
   readonly online?: ReadonlySet<string>;

@@ -3,9 +3,12 @@ import { useCatalog } from "../i18n/context";
 import type { DeviceRow } from "../model";
 import { Icon } from "./icons";
 
+/** What `DeviceList` shows, and whom it tells. */
 export interface DeviceListProps {
   readonly devices: readonly DeviceRow[];
+  /** Without it there is no button. */
   readonly onRevoke?: (device: DeviceRow) => void;
+  /** Without it there is no button. */
   readonly onRename?: (device: DeviceRow) => void;
 }
 

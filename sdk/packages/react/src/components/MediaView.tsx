@@ -4,6 +4,7 @@ import { isPicture, useMediaUrl, type Download } from "../hooks/media";
 import { useCatalog } from "../i18n/context";
 import { Icon } from "./icons";
 
+/** What `MediaView` shows, and whom it tells. */
 export interface MediaViewProps {
   readonly media: MediaReference;
   readonly download: Download;
@@ -17,7 +18,7 @@ export function sizeText(bytes: number, locale: string): string {
   return new Intl.NumberFormat(locale, {
     style: "unit",
     unit: UNITS[step] ?? "byte",
-    unitDisplay: "short",
+    unitDisplay: step === 0 ? "long" : "short", // "320 byte" is what the short one of English says
     maximumFractionDigits: 1,
   }).format(bytes / 1000 ** step);
 }

@@ -15,11 +15,13 @@ function place(panel: HTMLElement, button: HTMLElement): void {
   panel.style.top = `${Math.max(MARGIN_PX, top)}px`;
 }
 
+/** What `Popover` holds, and where it stands. */
 export interface PopoverProps {
   readonly button: RefObject<HTMLElement | null>;
   readonly role: "menu" | "dialog";
   readonly label: string;
   readonly id: string;
+  /** Escape, a click elsewhere, or the focus went away. */
   readonly onClose: () => void;
   readonly className?: string;
   readonly children: ReactNode;
@@ -67,14 +69,17 @@ export function Popover({ button, role, label, id, onClose, className = "", chil
   );
 }
 
+/** One line of a menu. */
 export interface MenuEntry {
   readonly key: string;
   readonly label: string;
   readonly icon?: IconName;
   readonly isDanger?: boolean;
+  /** It is chosen; the menu closes by itself. */
   readonly onSelect: () => void;
 }
 
+/** What `Menu` shows, and whom it tells. */
 export interface MenuProps {
   readonly label: string;
   readonly entries: readonly MenuEntry[];

@@ -15,15 +15,22 @@ import { MessageText } from "./MessageText";
 
 /** What one can do with a message. What is left out is not offered. */
 export interface MessageActions {
+  /** Without one of these the menu has no such entry. */
   readonly onReply?: (message: Message) => void;
+  /** One's own text is to be changed. */
   readonly onEdit?: (message: Message) => void;
+  /** A reaction is to be added, or taken back. */
   readonly onReact?: (message: Message, emoji: string, remove: boolean) => void;
+  /** For oneself, or for everybody. */
   readonly onDelete?: (message: Message, forEveryone: boolean) => void;
+  /** Who got it, and when. */
   readonly onDetails?: (message: Message) => void;
+  /** The message that it answers is to be shown. */
   readonly onJump?: (messageId: string) => void;
   readonly download: Download;
 }
 
+/** What `MessageItem` shows, and whom it tells. */
 export interface MessageItemProps {
   readonly message: Message;
   /** The message that it answers, where it is here. */

@@ -9,17 +9,20 @@ import { Icon } from "./icons";
 import { MessageItem, type MessageActions } from "./MessageItem";
 import { NoticeLine } from "./NoticeLine";
 
+/** What `MessageList` shows, and whom it tells. */
 export interface MessageListProps {
   readonly items: readonly TimelineItem[];
   readonly me: string | null;
   readonly isGroup: boolean;
   /** The name of the list for screen readers: whom one talks to. */
   readonly label: string;
+  /** A message by its id, for the preview of a reply. */
   readonly find: (messageId: string) => Message | null;
   readonly actions: MessageActions;
   readonly firstUnreadKey?: string | null;
   readonly unread?: number;
   readonly hasEarlier?: boolean;
+  /** What is before is needed: called again until it has come. */
   readonly onEarlier?: () => void;
   /** The last row that somebody looks at. */
   readonly onSeen?: (item: TimelineItem) => void;
@@ -33,6 +36,8 @@ interface Context {
   readonly hasEarlier: boolean;
 }
 
+/** So many rows before the first one, what is before it is asked for: it is there when somebody has scrolled so far. */
+const AHEAD_ROWS = 25;
 /** As near as this one is at the end, and stays there. */
 const NEAR_BOTTOM_PX = 60;
 const MARK_MS = 1_600;
@@ -191,9 +196,10 @@ export function MessageList(props: MessageListProps): ReactNode {
             if (isAtEnd) list.current?.scrollTo({ top: Number.MAX_SAFE_INTEGER });
           }}
           increaseViewportBy={{ top: 600, bottom: 0 }}
-          rangeChanged={({ endIndex }) => {
+          rangeChanged={({ startIndex, endIndex }) => {
             const item = items[endIndex - first];
             if (item !== undefined) seen.current?.(item);
+            if (hasEarlier && startIndex - first < AHEAD_ROWS) onEarlier?.();
           }}
           startReached={() => {
             if (hasEarlier) onEarlier?.();
@@ -224,13 +230,15 @@ function Announcer({ items }: { readonly items: readonly TimelineItem[] }): Reac
   const [text, setText] = useState("");
   const upTo = useRef<number | null>(null);
   useEffect(() => {
-    const highest = items.reduce((seq, item) => Math.max(seq, item.seq ?? 0), 0);
+    // What is not decrypted yet has nothing to say.
+    const isOpening = (item: TimelineItem): boolean => item.kind === "message" && item.security === "opening";
+    const highest = items.reduce((seq, item) => (isOpening(item) ? seq : Math.max(seq, item.seq ?? 0)), 0);
     const before = upTo.current;
     upTo.current = Math.max(highest, before ?? 0);
     if (before === null) return;
-    const news = items.filter((item): item is Message => item.kind === "message" && !item.mine && (item.seq ?? 0) > before);
+    const news = items.filter((item): item is Message => item.kind === "message" && !item.mine && !isOpening(item) && (item.seq ?? 0) > before);
     const said = news.at(-1);
-    if (said !== undefined) setText(said.text || said.media?.name || catalog.media);
+    if (said !== undefined) setText(said.text || said.media?.name || catalog.unreadable);
   }, [items, catalog]);
   return (
     <p className="wh-sr" aria-live="polite" aria-atomic="true">

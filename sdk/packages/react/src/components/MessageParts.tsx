@@ -8,9 +8,11 @@ import { Icon } from "./icons";
 
 export const QUICK_REACTIONS = ["👍", "❤️", "😂", "😮", "😢", "🙏"] as const;
 
+/** What `ReplyQuote` shows, and where it leads. */
 export interface ReplyQuoteProps {
   readonly message: MessageItem | null;
   readonly me: string | null;
+  /** Without it a click does nothing. */
   readonly onJump?: () => void;
 }
 
@@ -34,8 +36,10 @@ export function ReplyQuote({ message, me, onJump }: ReplyQuoteProps): ReactNode 
   );
 }
 
+/** What `Reactions` shows, and whom it tells. */
 export interface ReactionsProps {
   readonly reactions: readonly Reaction[];
+  /** `remove`: it was one's own. */
   readonly onToggle: (emoji: string, remove: boolean) => void;
 }
 
@@ -63,6 +67,7 @@ export function Reactions({ reactions, onToggle }: ReactionsProps): ReactNode {
   );
 }
 
+/** What `Expiry` counts down to. */
 export interface ExpiryProps {
   readonly expiresAt: number | null;
   readonly ttlAfterRead: number | null;

@@ -3,6 +3,7 @@ import type { ReactNode } from "react";
 import { useCatalog } from "../i18n/context";
 import { Icon } from "./icons";
 
+/** What `MessageStatus` shows, and whom it tells. */
 export interface MessageStatusProps {
   readonly status: Status;
   /** Whether the word is shown to everybody; screen readers get it in any case. */

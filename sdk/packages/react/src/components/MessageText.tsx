@@ -1,5 +1,6 @@
 import { Fragment, type ReactNode } from "react";
 
+/** What `MessageText` shows, and whom it tells. */
 export interface MessageTextProps {
   readonly text: string;
 }

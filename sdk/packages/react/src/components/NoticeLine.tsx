@@ -4,6 +4,7 @@ import { UNREADABLE } from "../hooks/rows";
 import { useCatalog } from "../i18n/context";
 import { useNames } from "../provider";
 
+/** What `NoticeLine` shows, and whom it tells. */
 export interface NoticeLineProps {
   readonly item: NoticeItem;
   /** The user that looks. */

@@ -4,12 +4,16 @@ import { useSecondsUntil } from "../hooks/clock";
 import { useCatalog } from "../i18n/context";
 import { Icon } from "./icons";
 
+/** What `RetryPanel` shows, and whom it tells. */
 export interface RetryPanelProps {
   /** What did not go through at once, in the order of writing. */
   readonly items: readonly OutboxItem[];
   readonly isOnline: boolean;
+  /** Try it now. */
   readonly onRetry: (item: OutboxItem) => void;
+  /** Take its text back into the composer. */
   readonly onEdit: (item: OutboxItem) => void;
+  /** Give it up. */
   readonly onDiscard: (item: OutboxItem) => void;
 }
 

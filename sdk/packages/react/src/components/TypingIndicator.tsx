@@ -1,6 +1,7 @@
 import type { ReactNode } from "react";
 import { useCatalog } from "../i18n/context";
 
+/** What `TypingIndicator` shows, and whom it tells. */
 export interface TypingIndicatorProps {
   /** Names of those who are writing. */
   readonly names: readonly string[];

@@ -38,8 +38,10 @@ const PATHS = {
   leave: "M14 4h5v16h-5M10 8l-4 4 4 4M6 12h9",
 } as const;
 
+/** The names of the pictures. */
 export type IconName = keyof typeof PATHS;
 
+/** A picture that takes the text's colour and size, and says nothing to screen readers. */
 export function Icon({ name, className }: { readonly name: IconName; readonly className?: string }): ReactNode {
   return (
     <svg className={className === undefined ? "wh-icon" : `wh-icon ${className}`} viewBox="0 0 24 24" aria-hidden="true" focusable="false" data-icon={name}>

@@ -1,10 +1,11 @@
 import { screen, within } from "@testing-library/react";
-import type { ConnectionState, OutboxItem } from "@whispr/client";
+import type { ConnectionState, InboxConversation, OutboxItem } from "@whispr/client";
 import userEvent from "@testing-library/user-event";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { BOB, CARA, conversation, message, START, waiting } from "../../gallery/fixtures";
 import { fr } from "../i18n/fr";
-import { show } from "../test/render";
+import { framed, show } from "../test/render";
+import type { AvatarProps } from "./Avatar";
 import { ConnectionBanner } from "./ConnectionBanner";
 import { ConversationList } from "./ConversationList";
 import { DeviceList } from "./DeviceList";
@@ -37,6 +38,25 @@ describe("the banner", () => {
   it("names what is away while the service is limited", () => {
     show(<ConnectionBanner connection={connection({ guarantee: "degraded", service: { state: "degraded", lost: ["push", "receipts"] } })} waiting={0} onConnect={() => undefined} />);
     expect(screen.getByRole("status").textContent).toContain("push and receipts");
+  });
+});
+
+describe("the list of conversations, while thousands of messages arrive", () => {
+  it("draws the row again whose conversation changed, and no other", () => {
+    const drawn: string[] = [];
+    const Avatar = ({ name }: AvatarProps) => {
+      drawn.push(name);
+      return null;
+    };
+    const [one, other] = [conversation("one", { peerId: BOB }), conversation("other", { peerId: CARA })];
+    const onSelect = vi.fn();
+    const list = (conversations: readonly InboxConversation[]) => framed(<ConversationList conversations={conversations} selectedId={null} onSelect={onSelect} />, { slots });
+    const slots = { Avatar };
+    const { rerender } = show(<ConversationList conversations={[one, other]} selectedId={null} onSelect={onSelect} />, { slots });
+    expect(new Set(drawn)).toEqual(new Set(["Bob", "Cara Lindqvist"]));
+    drawn.length = 0;
+    rerender(list([{ ...one, unread: 7 }, other]));
+    expect(new Set(drawn)).toEqual(new Set(["Bob"]));
   });
 });
 

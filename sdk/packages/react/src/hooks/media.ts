@@ -7,6 +7,7 @@ const SHOWN = new Set(["image/png", "image/jpeg", "image/gif", "image/webp", "im
 /** Larger ones are fetched when they are asked for. */
 const AUTOMATIC_BYTES = 4 * 1024 * 1024;
 
+/** Fetches a medium and decrypts it: `conversation.download`. */
 export type Download = (media: MediaReference) => Promise<Uint8Array>;
 
 export interface MediaUrl {

@@ -45,6 +45,7 @@ function isUnreadable(item: TimelineItem | undefined): item is MessageItem {
  * of them. The line has the key of the last one, which stays when earlier ones are put in front.
  */
 export function foldUnreadable(items: readonly TimelineItem[], firstUnreadKey: string | null): readonly TimelineItem[] {
+  if (!items.some(isUnreadable)) return items;
   const folded: TimelineItem[] = [];
   for (let from = 0; from < items.length; ) {
     let to = from;

@@ -24,30 +24,37 @@ export function useStore<Snapshot>(store: Store<Snapshot>): Snapshot {
   return useSyncExternalStore(subscribe, get, get);
 }
 
+/** How one is connected, and what becomes of a message that is written now. */
 export function useConnection(): ConnectionState {
   return useStore(useClient().connection);
 }
 
+/** The list of conversations. */
 export function useInbox(): InboxSnapshot {
   return useStore(useClient().inbox);
 }
 
+/** What is on its way, over all conversations. */
 export function useOutbox(): OutboxSnapshot {
   return useStore(useClient().outbox);
 }
 
+/** What the server sends later. */
 export function useScheduled(): ScheduledSnapshot {
   return useStore(useClient().scheduled);
 }
 
+/** The user's settings. */
 export function useSettings(): SettingsSnapshot {
   return useStore(useClient().settings);
 }
 
+/** The user's devices. */
 export function useDevices(): DevicesSnapshot {
   return useStore(useClient().devices);
 }
 
+/** Whose keys are known, and what changed about them. */
 export function useSecurity(): SecuritySnapshot {
   return useStore(useClient().security);
 }

@@ -2,6 +2,7 @@
 
 import type { ConnectionPhase, Guarantee, MessageStatus, OfflineReason } from "@whispr/client";
 
+/** Every text of the components. What a text is about, its name says; `en` shows how it is meant. */
 export interface Catalog {
   /** BCP 47, for Intl and `lang`. */
   readonly locale: string;
@@ -16,9 +17,11 @@ export interface Catalog {
   readonly guarantee: Readonly<Record<Guarantee, string>>;
   /** What is away, by the server's names for it. */
   lost(what: readonly string[]): string;
+  /** When the next try is. */
   reconnects(seconds: number): string;
   readonly connectNow: string;
   readonly useHere: string;
+  /** How many messages wait to be sent. */
   waiting(count: number): string;
 
   readonly messages: string;
@@ -28,8 +31,10 @@ export interface Catalog {
   readonly unreadMarker: string;
   readonly today: string;
   readonly yesterday: string;
+  /** The button that leads to what is new. */
   jumpToUnread(count: number): string;
   readonly jumpToLatest: string;
+  /** What a screen reader says of a message that arrives. */
   announce(sender: string, text: string): string;
 
   readonly you: string;
@@ -39,6 +44,7 @@ export interface Catalog {
   readonly expired: string;
   readonly unreadable: string;
   readonly unreadableHint: string;
+  /** Several messages in a row that this device cannot read. */
   unreadableRun(count: number): string;
   readonly unencrypted: string;
   readonly unverified: string;
@@ -48,12 +54,16 @@ export interface Catalog {
   readonly opening: string;
   readonly media: string;
   readonly mediaUnavailable: string;
+  /** The button of a medium. */
   download(name: string): string;
   readonly loading: string;
+  /** A message that expires. */
   vanishesIn(duration: string): string;
+  /** A message whose time begins when it is read. */
   vanishesAfterReading(duration: string): string;
   readonly inReplyTo: string;
   readonly replyGone: string;
+  /** A reaction, as a screen reader says it. */
   reactionLabel(emoji: string, count: number, mine: boolean): string;
 
   readonly reply: string;
@@ -67,6 +77,7 @@ export interface Catalog {
   readonly actions: string;
 
   readonly compose: string;
+  /** The empty field. */
   composeTo(name: string): string;
   readonly send: string;
   readonly save: string;
@@ -82,13 +93,17 @@ export interface Catalog {
   readonly replyingTo: string;
   readonly editing: string;
   readonly draft: string;
+  /** How many characters are too many. */
   tooLong(over: number): string;
 
   readonly failedTitle: string;
+  /** The heading over what waits. */
   waitingTitle(count: number): string;
+  /** When it is tried again. */
   nextTry(seconds: number): string;
   readonly tryingNow: string;
   readonly resumesOnline: string;
+  /** How often it was tried. */
   attempts(count: number): string;
   readonly retry: string;
   readonly discard: string;
@@ -98,11 +113,14 @@ export interface Catalog {
 
   readonly conversations: string;
   readonly noConversations: string;
+  /** How many messages are new. */
   unread(count: number): string;
+  /** Who is writing. */
   typing(names: readonly string[]): string;
   readonly onlyYou: string;
   readonly group: string;
   readonly online: string;
+  /** When somebody was there last. */
   lastSeen(when: string): string;
 
   readonly devices: string;
@@ -110,14 +128,21 @@ export interface Catalog {
   readonly revoke: string;
   readonly rename: string;
   readonly revoked: string;
+  /** Since when a device is there. */
   deviceSince(when: string): string;
+  /** When a device was used last. */
   lastActive(when: string): string;
   readonly fingerprint: string;
 
+  /** A line of the server's. */
   system(event: SystemText): string;
+  /** A span of seconds, in words. */
   duration(seconds: number): string;
+  /** The time of day, of ms since 1970. */
   time(at: number): string;
+  /** A day, as the list is divided by. */
   day(at: number): string;
+  /** Day and time. */
   dateTime(at: number): string;
   /** Short: the time today, else the day. */
   activity(at: number, now: number): string;

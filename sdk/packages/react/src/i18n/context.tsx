@@ -5,6 +5,7 @@ import { en } from "./en";
 
 const Context = createContext<Catalog>(en);
 
+/** The language of what is below. */
 export interface I18nProviderProps {
   /** `en`, `fr`, or one's own: an object of the type Catalog. */
   readonly catalog: Catalog;
@@ -13,6 +14,7 @@ export interface I18nProviderProps {
   readonly children: ReactNode;
 }
 
+/** The language and direction of what is below, for components without a client; `WhisprProvider` has one. */
 export function I18nProvider({ catalog, dir, children }: I18nProviderProps): ReactNode {
   const value = useMemo(() => (dir === undefined || dir === catalog.dir ? catalog : { ...catalog, dir }), [catalog, dir]);
   return (

@@ -4,6 +4,7 @@ import { duration, formats } from "./format";
 const format = formats("en");
 const s = (count: number, one: string, many: string): string => (count === 1 ? `1 ${one}` : `${count.toLocaleString("en")} ${many}`);
 
+/** English. */
 export const en: Catalog = {
   locale: "en",
   dir: "ltr",

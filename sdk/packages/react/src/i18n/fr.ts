@@ -5,6 +5,7 @@ const format = formats("fr");
 /** In French, 0 and 1 are singular. */
 const s = (count: number, one: string, many: string): string => `${count.toLocaleString("fr")} ${count < 2 ? one : many}`;
 
+/** French. */
 export const fr: Catalog = {
   locale: "fr",
   dir: "ltr",

@@ -1,1 +1,0 @@
-import{p as e}from"./index-CB4v_fhF.js";var t=e(((e,t)=>{t.exports={}}));export default t();

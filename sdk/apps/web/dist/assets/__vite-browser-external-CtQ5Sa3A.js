@@ -1,0 +1,1 @@
+import{m as e}from"./index-BNbsokoC.js";var t=e(((e,t)=>{t.exports={}}));export default t();
