@@ -245,7 +245,7 @@ def copied(root: Path = ROOT) -> Iterator[Path]:
         tree.chmod(0o755)
         for part in PARTS:
             if (root / part).is_dir():
-                shutil.copytree(root / part, tree / part, ignore=shutil.ignore_patterns("__pycache__"))
+                shutil.copytree(root / part, tree / part)  # with what is compiled: a change has another time
             elif (root / part).exists():
                 (tree / part).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(root / part, tree / part)

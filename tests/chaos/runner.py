@@ -43,7 +43,8 @@ class Outcome:
         if self.trouble:
             return False
         if self.fault.breaks:
-            return set(self.fault.breaks) <= set(self.violated)
+            violated = set(self.violated)
+            return set(self.fault.breaks) <= violated and violated.isdisjoint(self.fault.keeps)
         return not self.violated
 
     def line(self) -> str:

@@ -6,6 +6,7 @@ import pytest
 
 from tests.chaos.checker import INVARIANTS
 from tests.chaos.faults import FAULTS
+from tests.chaos.faults.versions import LATER
 from tests.chaos.mutants import MUTANTS, ROOT, Mutant
 
 
@@ -20,3 +21,7 @@ def test_a_mutant_fits_the_source(mutant: Mutant):
         texts[change.file] = text.replace(change.old, change.new)
     for file, text in texts.items():
         ast.parse(text, file)
+
+
+def test_the_later_version_fits_the_source():
+    test_a_mutant_fits_the_source(LATER)

@@ -1,11 +1,23 @@
 """What goes wrong, a module a family. `FAULTS` has every fault by its number (docs/reliability.md)."""
 
-from tests.chaos.faults import celery, clocks, network, overload, postgres, processes, redis, services
+from tests.chaos.faults import (
+    celery,
+    clocks,
+    failover,
+    logs,
+    network,
+    overload,
+    postgres,
+    processes,
+    redis,
+    services,
+    versions,
+)
 from tests.chaos.faults.base import Fault, Scene
 
 FAMILIES = {
-    "processes": processes.FAULTS,
-    "postgres": postgres.FAULTS,
+    "processes": (*processes.FAULTS, *logs.FAULTS, *versions.FAULTS),
+    "postgres": (*postgres.FAULTS, *failover.FAULTS),
     "redis": redis.FAULTS,
     "network": network.FAULTS,
     "celery": celery.FAULTS,

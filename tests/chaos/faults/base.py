@@ -30,6 +30,7 @@ class Fault:
     after: ClassVar[float] = 2.0  # people go on for so long after it was healed
     isolated: ClassVar[bool] = False  # the control pair must not feel it
     breaks: ClassVar[tuple[str, ...]] = ()  # a control: these invariants must be violated, or the harness is blind
+    keeps: ClassVar[tuple[str, ...]] = ()  # a control: these must be kept all the same
     services: ClassVar[bool] = False  # with the three services over gRPC
     spoils: ClassVar[bool] = False  # the system is not used again afterwards
     poisoned: ClassVar[int] = 0  # dead letters that it means to make

@@ -4,6 +4,7 @@ import asyncio
 import time
 
 from tests.chaos.faults.base import Fault
+from tests.chaos.history import hash_of
 from whispr.embedded import processes
 
 
@@ -97,4 +98,46 @@ class Poison(Fault):
         )
 
 
-FAULTS: tuple[type[Fault], ...] = (KilledInTask, WorkerKilled, TwoBeats, Poison)
+class FarAhead(Fault):
+    """F27."""
+
+    id = "F27"
+    name = "messages are scheduled two hours ahead, the workers die, and their time comes"
+    expects = "no task waits in the broker: due rows are found in the table, once"
+    seconds = 3.0
+    count = 8
+
+    async def inject(self) -> None:
+        when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 7_200))
+        planned = []
+        for number in range(self.count):
+            talk = self.population.talks[number % 2]
+            author = talk.people[number % 3].devices[0]
+            sent = self.population.message(talk, self.random)
+            status, made = await author.rest("POST", "messages/scheduled", sent.payload() | {"scheduledFor": when})
+            if status != 201:
+                raise RuntimeError(f"a message could not be scheduled: {status} {made}")
+            planned.append((author, talk, sent))
+        await asyncio.sleep(1.0)
+        waiting = 0
+        for key in await self.system.redis("KEYS", "*celery*unacked"):
+            tasks = await self.system.redis("HVALS", key)
+            waiting += sum(b'\\"eta\\": null' not in task and b'"eta": null' not in task for task in tasks)
+        self.scene.history.write("audit", "ok", note="tasks that wait in the broker for a time", count=waiting)
+        for process in (*self.system.workers, *self.system.beats):
+            process.kill()
+        due = round(time.time() + 3, 3)
+        for author, talk, sent in planned:
+            # In the history it is scheduled for when its time comes now.
+            began = asyncio.get_running_loop().time()
+            fields = {"client_random": sent.client_random, "hash": hash_of(sent.content), "due": due}
+            line = author.begin("schedule", conversation=talk.id, **fields)
+            await self.system.sql(
+                "UPDATE scheduled_messages SET scheduled_for = to_timestamp(%s) WHERE client_random = %s",
+                due,
+                sent.client_random,
+            )
+            author.end_of(line, "ok", began)
+
+
+FAULTS: tuple[type[Fault], ...] = (KilledInTask, WorkerKilled, TwoBeats, FarAhead, Poison)
