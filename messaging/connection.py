@@ -33,8 +33,9 @@ from messaging.phoenix import (
 )
 from messaging.services.typing import typing_end_of
 from messaging.sockets import sockets
-from messaging.subscriptions import Subscription, Window
+from messaging.subscriptions import Subscription
 from messaging.topics import open_channel
+from messaging.window import Window
 from whispr.kernel import telemetry
 from whispr.kernel.auth import Claims
 from whispr.kernel.errors import WhisprError

@@ -47,22 +47,6 @@ _caught_up = telemetry.entries_pushed.labels("catch_up")
 _reads = PerLoop(lambda: asyncio.Semaphore(READS_AT_ONCE))
 
 
-class Window:
-    """The unacknowledged entries of one socket, over all its subscriptions (docs/architecture.md "The way of a
-    message")."""
-
-    __slots__ = ("bytes", "count")
-
-    def __init__(self) -> None:
-        self.count = 0
-        self.bytes = 0
-
-    @property
-    def is_open(self) -> bool:
-        """Whether another entry fits."""
-        return self.count < LIMITS.window_entries and self.bytes < LIMITS.window_bytes
-
-
 @dataclass(slots=True)
 class Page:
     """What one catch-up read found, and what was true when it began."""
