@@ -175,10 +175,14 @@ async def test_run_does_not_hold_the_loop():
     assert await work == "done"
 
 
+async def nothing_waits() -> None:
+    while database._waiting:
+        await asyncio.sleep(0.005)
+
+
 async def test_run_has_a_deadline_and_a_bound(monkeypatch):
     go = threading.Event()
-    while database._waiting:  # what a test before gave up
-        await asyncio.sleep(0.005)
+    await nothing_waits()  # what a test before gave up
     monkeypatch.setattr(database, "LIMITS", replace(LIMITS, request_seconds=0.05))
     try:
         with pytest.raises(Timeout):
@@ -190,8 +194,7 @@ async def test_run_has_a_deadline_and_a_bound(monkeypatch):
             await database.run(lambda: None)
     finally:
         go.set()
-    while database._waiting:
-        await asyncio.sleep(0.005)
+    await nothing_waits()
     assert await database.run(lambda: "works again") == "works again"
 
 
