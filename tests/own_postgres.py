@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import psycopg
 
@@ -40,6 +40,17 @@ class OwnPostgres:
         self._server = Postgres(programs, account, home, secrets.token_urlsafe(16), log, temporary=True)
         self._child: process.Child | None = None
         self._server.make()
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     @property
     def url(self) -> str:

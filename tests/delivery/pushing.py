@@ -7,11 +7,13 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
+from asgiref.sync import async_to_sync
 from django.db import connection
 from django.db.models import F
 
 from delivery.events import Push, PushOutcome
 from delivery.models import PushOutbox, PushState
+from delivery.services.push import pushes_send
 from delivery.store.receipts import NewReceipt, receipts_write
 from messaging.events import Entry
 from messaging.models import Device
@@ -98,3 +100,8 @@ class Service:
         if self.error is not None:
             raise self.error
         return [self.answer(push) for push in pushes]
+
+
+def dispatch() -> int:
+    """A round of the task."""
+    return async_to_sync(pushes_send)()

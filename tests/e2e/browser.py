@@ -1,6 +1,8 @@
 """Chromium for the tests of the web client: people, each in a browser context with storage of its own."""
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -148,3 +150,29 @@ def act(page: Any, text: str, action: str) -> None:
     one.hover()
     one.get_by_role("button", name="Message actions").click()
     page.get_by_role("menuitem", name=action, exact=True).click()
+
+
+def make_group(page: Any, name: str, *people: str) -> None:
+    """Make a group with these people, and open it."""
+    page.get_by_role("button", name="New group").click()
+    page.get_by_label("Name of the group").fill(name)
+    for person in people:
+        page.get_by_role("checkbox", name=person).check()
+    page.get_by_role("button", name="Create", exact=True).click()
+    page.get_by_role("heading", level=1, name=name).wait_for()
+
+
+@contextmanager
+def settings(page: Any) -> Iterator[Any]:
+    """The dialog of the settings, closed at the end."""
+    page.get_by_role("button", name="Settings").click()
+    yield page.get_by_role("dialog")
+    page.get_by_role("button", name="Close").click()
+
+
+def remove_other_device(page: Any, removed: Any) -> None:
+    """Remove a person's other device, whose page is `removed`: it is out at once."""
+    with settings(page) as dialog:
+        page.once("dialog", lambda question: question.accept())
+        dialog.get_by_role("button", name="Remove").first.click()
+        expect(removed.get_by_text("This device was removed from the account.")).to_be_visible()

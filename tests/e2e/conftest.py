@@ -1,7 +1,7 @@
 """Fixtures of the tests that drive the whole system from outside."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import pytest
@@ -21,17 +21,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture
 def start(transactional_db: None) -> Iterator[Callable[..., Server]]:
     """Start servers: `start(asgi="uvicorn", workers=1, env={})`. They are stopped before the database is emptied."""
-    servers: list[Server] = []
+    with ExitStack() as servers:
 
-    def start_server(*args: object, **kwargs: object) -> Server:
-        server = Server(*args, **kwargs)  # type: ignore[arg-type]
-        servers.append(server)
-        server.start()
-        return server
+        def start_server(*args: object, **kwargs: object) -> Server:
+            return servers.enter_context(Server(*args, **kwargs))  # type: ignore[arg-type]
 
-    yield start_server
-    for server in servers:
-        server.kill()
+        yield start_server
 
 
 @pytest.fixture(scope="module")
@@ -49,12 +44,8 @@ def shared_database(django_db_setup: None, django_db_blocker: Any) -> Iterator[N
 @pytest.fixture(scope="module")
 def server(shared_database: None) -> Iterator[Server]:
     """One server for all tests of a module, with a hash chain."""
-    server = Server(env={"WHISPR_HASH_CHAIN": "1"})
-    try:
-        server.start()
+    with Server(env={"WHISPR_HASH_CHAIN": "1"}) as server:
         yield server
-    finally:
-        server.kill()
 
 
 @pytest.fixture(scope="module")

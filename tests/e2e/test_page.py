@@ -14,8 +14,10 @@ from tests.e2e.browser import (
     expect_message,
     expect_state,
     log,
+    make_group,
     message,
     open_chat,
+    remove_other_device,
     texts,
     write,
 )
@@ -136,21 +138,13 @@ def test_two_devices_each(devices: Devices) -> None:
     assert re.fullmatch(r"(\d{5}\s*){12}", numbers[0]), numbers
     assert numbers[0] == numbers[1]
 
-    # A removed device is out at once.
-    eva.get_by_role("button", name="Settings").click()
-    eva.once("dialog", lambda dialog: dialog.accept())
-    eva.get_by_role("dialog").get_by_role("button", name="Remove").first.click()
-    expect(laptop.get_by_text("This device was removed from the account.")).to_be_visible()
+    remove_other_device(eva, laptop)
     assert devices.faults == []
 
 
 def test_a_group(devices: Devices) -> None:
     gus, hana, ivo = (devices.sign_in(name) for name in ("Gus", "Hana", "Ivo"))
-    gus.get_by_role("button", name="New group").click()
-    gus.get_by_label("Name of the group").fill("Sunday walk")
-    gus.get_by_role("checkbox", name="Hana").check()
-    gus.get_by_role("button", name="Create", exact=True).click()
-    gus.get_by_role("heading", level=1, name="Sunday walk").wait_for()
+    make_group(gus, "Sunday walk", "Hana")
     write(gus, "Before Ivo")
     open_chat(hana, "Sunday walk")
     expect_message(hana, "Before Ivo")

@@ -5,7 +5,20 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.browser import Devices, composer, expect, expect_message, expect_state, log, message, open_chat, write
+from tests.e2e.browser import (
+    Devices,
+    composer,
+    expect,
+    expect_message,
+    expect_state,
+    log,
+    make_group,
+    message,
+    open_chat,
+    remove_other_device,
+    settings,
+    write,
+)
 
 pytestmark = [pytest.mark.browser]
 
@@ -39,9 +52,8 @@ def test_a_hidden_page_notifies_and_an_open_one_does_not(devices: Devices) -> No
     device = devices.new(permissions=["notifications"])
     device.context.add_init_script(NOTED)
     nils = device.sign_in("Nils")
-    nils.get_by_role("button", name="Settings").click()
-    nils.get_by_role("switch", name="Notifications").check()
-    nils.get_by_role("button", name="Close").click()
+    with settings(nils) as dialog:
+        dialog.get_by_role("switch", name="Notifications").check()
     open_chat(mia, "Nils")
     open_chat(nils, "Mia")
     write(mia, "seen at once")
@@ -59,9 +71,8 @@ def test_a_hidden_page_notifies_and_an_open_one_does_not(devices: Devices) -> No
     hide(nils, False)
     expect_state(mia, "while he is away", "read")
 
-    nils.get_by_role("button", name="Settings").click()
-    nils.get_by_role("switch", name="Notifications").uncheck()
-    nils.get_by_role("button", name="Close").click()
+    with settings(nils) as dialog:
+        dialog.get_by_role("switch", name="Notifications").uncheck()
     hide(nils, True)
     write(mia, "without a sign")
     expect_message(nils, "without a sign")
@@ -84,11 +95,7 @@ def test_who_is_blocked_is_not_heard_and_does_not_learn_of_it(devices: Devices) 
     expect_state(olga, "withheld", "sent")
 
     # In a group it arrives, and is not shown as long as she is blocked.
-    paul.get_by_role("button", name="New group").click()
-    paul.get_by_label("Name of the group").fill("Evening run")
-    paul.get_by_role("checkbox", name="Olga").check()
-    paul.get_by_role("button", name="Create", exact=True).click()
-    paul.get_by_role("heading", level=1, name="Evening run").wait_for()
+    make_group(paul, "Evening run", "Olga")
     write(paul, "hello all")
     open_chat(olga, "Evening run")
     expect_message(olga, "hello all")
@@ -96,10 +103,9 @@ def test_who_is_blocked_is_not_heard_and_does_not_learn_of_it(devices: Devices) 
     expect_state(olga, "said to the group", "delivered")
     expect(message(paul, "said to the group")).to_have_count(0)
 
-    paul.get_by_role("button", name="Settings").click()
-    paul.get_by_role("dialog").get_by_role("button", name="Unblock").click()
-    expect(paul.get_by_role("dialog").get_by_role("button", name="Unblock")).to_have_count(0)
-    paul.get_by_role("button", name="Close").click()
+    with settings(paul) as dialog:
+        dialog.get_by_role("button", name="Unblock").click()
+        expect(dialog.get_by_role("button", name="Unblock")).to_have_count(0)
     expect_message(paul, "said to the group")
     open_chat(olga, "Paul")
     write(olga, "after")
@@ -194,11 +200,7 @@ def test_new_changed_and_removed_keys_are_told(devices: Devices) -> None:
 
     # A device that is removed reads nothing more, and is out.
     expect_message(phone, "with new keys")
-    theo.get_by_role("button", name="Settings").click()
-    theo.once("dialog", lambda dialog: dialog.accept())
-    theo.get_by_role("dialog").get_by_role("button", name="Remove").first.click()
-    expect(phone.get_by_text("This device was removed from the account.")).to_be_visible()
-    theo.get_by_role("button", name="Close").click()
+    remove_other_device(theo, phone)
     write(sara, "to the one that is left")
     expect_message(theo, "to the one that is left")
     expect(message(phone, "to the one that is left")).to_have_count(0)

@@ -25,12 +25,8 @@ ENVIRONMENT = {"WHISPR_HEAD_CHECK_SECONDS": "1", "WHISPR_TRACE": "all", "WHISPR_
 
 @pytest.fixture(scope="module")
 def own_postgres() -> Iterator[OwnPostgres]:
-    postgres = OwnPostgres()
-    try:
-        postgres.start()
+    with OwnPostgres() as postgres:
         yield postgres
-    finally:
-        postgres.close()
 
 
 @pytest.fixture(scope="module")
