@@ -53,7 +53,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         "seconds": "the measured time",
         "warm_up": "the time before it",
         "size": "bytes of a ciphertext",
-        "rate": "open-loop: messages a second",
+        "rate": "open-loop: messages a second; baseline --paced: cycles",
         "members": "fan-out: members of the conversation",
         "fan_out_window": "fan-out: messages under way",
         "ack_every": "fan-out: each member acknowledges every so many messages",
@@ -72,6 +72,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         parser.add_argument(f"--{name.replace('_', '-')}", type=type(value), default=None, help=f"{text} ({value:g})")
     parser.add_argument("--even", action="store_true", help="open-loop: evenly spaced instead of Poisson")
     parser.add_argument("--silent", action="store_true", help="slow-reader: it sends nothing either")
+    parser.add_argument("--paced", action="store_true", help="baseline: --rate cycles a second, and how long each took")
     parser.add_argument(
         "--lean", action="store_true", help="baseline, ratio: pgbench writes the least: message, status row, last_seq"
     )

@@ -25,5 +25,6 @@ class Options:
     slow_seconds: float = 60.0
     slow_silent: bool = False
     clients: int = 32  # of pgbench
+    paced: bool = False  # the baseline makes `rate` cycles a second
     lean: bool = False  # the baseline writes no send_keys, watermarks and cursors
     rounds: int = 3

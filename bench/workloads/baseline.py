@@ -19,6 +19,7 @@ import psycopg
 
 from bench.check import list_faults
 from bench.client import ClientFault
+from bench.latency import spread
 from bench.ledger import Ledger
 from bench.options import Options
 from bench.report import Result
@@ -79,13 +80,14 @@ _LATENCY = re.compile(r"^latency average = ([0-9.]+) ms", re.MULTILINE)
 async def run(target: Target, options: Options) -> Result:
     """Cycles a second of pgbench with `options.clients` clients."""
     lean = ", lean" if options.lean else ""
-    title = f"pgbench alone, {options.clients} clients, 2 transactions a cycle{lean}, {options.size} bytes"
+    paced = f", {options.rate:g} cycles/s Poisson" if options.paced else ""
+    title = f"pgbench alone{paced}, {options.clients} clients, 2 transactions a cycle{lean}, {options.size} bytes"
     result = Result("baseline", f"{title}, {options.seconds:g} s")
     conversations = await asyncio.to_thread(_make_pairs, target.database_url, options.clients)
     try:
         before = target.read_usage()
         started = time.monotonic()
-        said = await _pgbench(target, options)
+        said, durations = await _pgbench(target, options)
         wall = time.monotonic() - started
         used = between(before, target.read_usage())
     finally:
@@ -97,6 +99,8 @@ async def run(target: Target, options: Options) -> Result:
     result.figures |= {"clients": options.clients, "lean": options.lean, "size": options.size, "wall_s": round(wall, 2)}
     result.add("cycles_per_s", "full cycles", round(float(tps[1]), 1), "a second")
     result.add("cycle_ms", "a cycle", float(latency[1]) if latency else None, "ms on average")
+    if options.paced:
+        result.add_spread("cycle_spread_ms", "a cycle, from when it was due", spread(durations))
     if used.postgres is not None:
         each = 1000 * used.postgres / max(1, cycles)
         result.add("cpu_postgres_s_per_1000", "CPU PostgreSQL", round(each, 4), "s per 1,000 cycles")
@@ -125,7 +129,8 @@ def script_of(options: Options, new_id: str) -> str:
     return SCRIPT.format(new_id=new_id, content=os.urandom(options.size).hex(), keys=keys, positions=positions)
 
 
-async def _pgbench(target: Target, options: Options) -> str:
+async def _pgbench(target: Target, options: Options) -> tuple[str, list[float]]:
+    """What pgbench printed, and, where it was paced, how long each cycle took from when it was due, in seconds."""
     with psycopg.connect(target.database_url) as connection:
         new = "uuidv7()" if connection.info.server_version >= 180_000 else "gen_random_uuid()"
     script = script_of(options, new)
@@ -135,7 +140,9 @@ async def _pgbench(target: Target, options: Options) -> str:
         address, secret = _without_password(target.database_url)
         process = await asyncio.create_subprocess_exec(
             *(find_pgbench(), "--no-vacuum", "--protocol=prepared", f"--client={options.clients}", "--jobs=2"),
-            *(f"--time={max(1, round(options.seconds))}", f"--file={path}", address),
+            *(f"--time={max(1, round(options.seconds))}", f"--file={path}"),
+            *((f"--rate={options.rate:g}", "--log", f"--log-prefix={directory}/log") if options.paced else ()),
+            address,
             env={**os.environ, **secret},
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
@@ -147,10 +154,19 @@ async def _pgbench(target: Target, options: Options) -> str:
         finally:
             if process.returncode is None:
                 process.kill()
+        durations = [second for log in Path(directory).glob("log.*") for second in durations_of(log.read_text())]
     said = output.decode(errors="replace")
     if process.returncode:
         raise ClientFault(f"pgbench ended with {process.returncode}:\n{said[-2000:]}")
-    return said
+    return said, durations
+
+
+def durations_of(log: str) -> list[float]:
+    """The seconds from when each cycle was due to its end, of a log that pgbench --rate --log wrote.
+
+    A line is: client, number, microseconds (the delay of a late start included), script, second, microsecond, delay.
+    """
+    return [int(line.split()[2]) / 1e6 for line in log.splitlines()]
 
 
 def _without_password(url: str) -> tuple[str, dict[str, str]]:
