@@ -8,8 +8,7 @@ from uuid import UUID
 
 import msgspec
 
-from delivery.services.receipts import list_ack_places, list_message_places, receipt_submit, receipts_record
-from delivery.store.receipts import Recorded
+from delivery.services.receipts import list_ack_places, list_message_places, receipts_record, receipts_submit
 from messaging.channels import Channel, Work
 from messaging.phoenix import EMPTY, Event, Ref, split_envelope
 from messaging.requests import (
@@ -123,15 +122,13 @@ class ConversationEvents(Channel):
         if request.acks is None and request.message_ids is None:
             request = self.name(request)
         places = list_ack_places(request)
-        if places is not None and len(places) == 1:
-            conversation_id, up_to = places[0]
-            shown = self.socket.shown_seq(conversation_id)
-            if shown is not None and up_to <= shown:
-                actor, origin = self.socket.actor, self.socket
-                future = receipt_submit(actor, conversation_id, up_to, read=read, origin=origin)
-                self.answer_when_done(event.ref, future, _encode_nothing)
-                self.socket.acknowledge(conversation_id, up_to)
-                return None
+        if places and all(self._was_shown(*place) for place in places):
+            future = receipts_submit(self.socket.actor, places, read=read, origin=self.socket)
+            # The topic goes on: the acknowledgements behind this one open the window too.
+            self.answer_when_done(event.ref, future, _encode_nothing)
+            for place in places:
+                self.socket.acknowledge(*place)
+            return None
         return self._acknowledge_all(event, request, places, read=read)
 
     async def _acknowledge_all(
@@ -151,6 +148,10 @@ class ConversationEvents(Channel):
             self.on_refused(event.ref, error)
             return
         self.socket.reply(self.join, event.ref, EMPTY)
+
+    def _was_shown(self, conversation_id: UUID, up_to: int) -> bool:
+        shown = self.socket.shown_seq(conversation_id)
+        return shown is not None and up_to <= shown
 
     async def _within_shown(self, conversation_id: UUID, up_to: int) -> int:
         shown = self.socket.shown_seq(conversation_id)
@@ -285,5 +286,5 @@ def _encode_outcome(appended: Appended) -> bytes:
     return msgspec.json.encode(appended.outcome)
 
 
-def _encode_nothing(_: Recorded) -> bytes:
+def _encode_nothing(_: object) -> bytes:
     return EMPTY

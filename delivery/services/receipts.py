@@ -3,6 +3,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
+from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -67,6 +68,17 @@ def receipt_submit(
     """
     item = NewReceipt(actor.user_id, actor.device_id, conversation_id, up_to, read, origin)
     return _commits.get().submit(conversation_id, item)
+
+
+def receipts_submit(
+    actor: Actor, places: Sequence[tuple[UUID, int]], *, read: bool, origin: object | None = None
+) -> "asyncio.Future[Any]":
+    """Queue cumulative receipts, a (conversation, up_to) each, at least one; the future ends when all are committed,
+    or raises as soon as one of them does (`receipt_submit`): the others stand. Raises Overloaded when the queue is
+    full; what was queued before stands.
+    """
+    futures = [receipt_submit(actor, conversation, up_to, read=read, origin=origin) for conversation, up_to in places]
+    return futures[0] if len(futures) == 1 else asyncio.gather(*futures)
 
 
 def list_ack_places(acks: Acks) -> list[tuple[UUID, int]] | None:

@@ -155,6 +155,21 @@ async def test_every_form_of_acknowledgement_opens_the_window(scene: Scene) -> N
     assert device.seqs(conversation_id) == list(range(1, held + 1))
 
 
+async def test_an_acknowledgement_that_waits_holds_up_no_other(scene: Scene) -> None:
+    ann, bob = uuid4(), uuid4()
+    conversations = [await scene.group(ann, bob) for _ in range(2)]
+    device = await scene.joined(bob)
+    acks = {"acks": [{"conversationId": one, "upTo": 1} for one in conversations]}
+    with psycopg.connect(database_url()) as session:
+        sql = "SELECT 1 FROM members WHERE conversation_id = %s AND user_id = %s FOR UPDATE"
+        session.execute(sql, (conversations[0], bob))
+        both = await device.asked(device.inbox, "message_received", acks)
+        assert (await device.ack(conversations[1], 1)).ok == {}
+        assert not both.done()
+        session.rollback()
+    assert (await both).ok == {}
+
+
 async def test_a_device_resumes_from_what_it_acknowledged(scene: Scene) -> None:
     ann, bob = uuid4(), uuid4()
     conversation_id = await scene.group(ann, bob)
