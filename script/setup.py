@@ -14,6 +14,7 @@ import json
 import os
 import shutil
 import signal
+import ssl
 import subprocess
 import sys
 import time
@@ -126,6 +127,12 @@ def _pip(*arguments: str | Path) -> list[str | Path]:
 PIP_ENVIRONMENT = {"PIP_ROOT_USER_ACTION": "ignore", "PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_NO_INPUT": "1"}
 
 
+def _has_certificates() -> bool:
+    """Whether this machine has a store of certificates of its own."""
+    paths = ssl.get_default_verify_paths()
+    return bool(paths.cafile and Path(paths.cafile).exists())
+
+
 def _is_writable(path: Path) -> bool:
     """Whether `path` could be made or written."""
     while not path.exists() and path != path.parent:
@@ -179,6 +186,9 @@ class Installer:
         certificates = os.environ.get("PIP_CERT") or self._pip_setting("global.cert")
         if certificates and "SSL_CERT_FILE" not in os.environ:
             environment["SSL_CERT_FILE"] = certificates
+        # uv brings certificates of its own, which know nothing of those that this machine was told to trust.
+        if _has_certificates():
+            environment["UV_SYSTEM_CERTS"] = os.environ.get("UV_SYSTEM_CERTS", "1")
         return environment
 
     @staticmethod
