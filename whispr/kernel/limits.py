@@ -84,6 +84,7 @@ class Limits:
     write_seconds: int = 20  # a socket that takes nothing for so long is closed with 4408
 
     # Waits
+    hang_seconds: int = 30  # an event loop that stands still for so long ends its process (uvicorn); 0: never
     request_seconds: int = 9  # every request is answered within 10 s (docs/protocol.md §8.8)
     lock_timeout_ms: int = 2_000
     statement_timeout_ms: int = 4_000
@@ -110,7 +111,7 @@ class Limits:
     permissions_max: int = 100_000  # kept by one process; 100,000 take about 60 MB
 
     # Circuit breakers
-    circuit_failures: int = 5  # within the window, and half of its calls or more: the circuit opens
+    circuit_failures: int = 5  # within the window and half of its calls or more, or in a row: the circuit opens
     circuit_window_seconds: int = 10
     circuit_pause_seconds: int = 1  # from an opening to its first probe; doubles with each probe that fails
     circuit_pause_max_seconds: int = 15  # after an outage everything works again within 30 s
@@ -126,7 +127,7 @@ class Limits:
     bus_waiting_max: int = 2_048
     recovery_waiting_max: int = 100_000  # sends that wait in Redis for the database, of all processes
     recovery_waiting_bytes: int = 256 * 1024 * 1024  # the same in bytes
-    shed_lag_ms: int = 500  # an event loop so late refuses typing signs; twice as late, reading, and so on; 0: never
+    shed_lag_ms: int = 500  # an event loop so late refuses typing signs; twice as late, changes, and so on; 0: never
     shed_queue_percent: int = 50  # the same of a queue so full; 15 percent more for each further kind; 0: never
     rest_running_max: int = 128  # REST requests of one process that run at once, a thread each
     media_transfers_max: int = 32  # media that one process takes in at once, and as many that it gives out
@@ -148,5 +149,20 @@ def load_limits() -> Limits:
         values[field.name] = int(text)
     return Limits(**values)
 
+
+# With 0 nothing passes, or a wait has no end (0 is "for ever" to PostgreSQL): `manage.py check` refuses it.
+AT_LEAST_ONE = (
+    *("frame_bytes", "content_bytes", "metadata_bytes", "json_depth", "signature_bytes", "page_bytes", "media_bytes"),
+    *("members_per_conversation", "conversations_per_join", "acks_per_request", "page_max", "page_default"),
+    *("devices_per_user", "edit_versions", "ttl_max_seconds", "schedule_ahead_seconds", "delivery_timeout_seconds"),
+    *("tries_max", "reconcile_interval_seconds", "token_lifetime_max", "login_failures", "login_pause_seconds"),
+    *("ticket_seconds", "sockets_per_user", "sockets_per_process", "topics_per_socket", "topic_inbox"),
+    *("socket_idle_seconds", "ping_seconds", "handshake_seconds", "window_entries", "window_bytes", "write_seconds"),
+    *("request_seconds", "lock_timeout_ms", "statement_timeout_ms", "connect_seconds", "pool_wait_seconds"),
+    *("database_call_seconds", "redis_timeout_ms", "media_transfer_seconds", "push_lease_seconds", "push_attempts"),
+    *("service_send_ms", "service_ms", "permissions_max", "circuit_failures", "circuit_window_seconds"),
+    *("circuit_probe_seconds", "commit_waiting_max", "commit_batch_max", "receipts_waiting_max", "receipts_batch_max"),
+    *("bus_waiting_max", "rest_running_max", "media_transfers_max"),
+)
 
 LIMITS = load_limits()

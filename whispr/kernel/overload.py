@@ -2,8 +2,9 @@
 §5.3, docs/operations.md "Overload").
 
 Each process looks at itself four times a second: how late its event loop is, and how full its queues are. From that
-comes one level, and each kind of request is refused from a level on: passing signs first, then reading, then changes
-of messages, then sends. Acknowledgements are never refused here: they make room.
+comes one level, and each kind of request is refused from a level on: passing signs first, then changes of messages,
+then sends, which wait in their client's outbox meanwhile, and reading last. Acknowledgements are never refused here:
+they make room.
 """
 
 import asyncio
@@ -16,8 +17,8 @@ from whispr.kernel.errors import Overloaded
 from whispr.kernel.limits import LIMITS
 from whispr.kernel.loops import PerLoop
 
-Kind = Literal["passing", "reading", "changing", "sending"]
-KINDS: tuple[Kind, ...] = ("passing", "reading", "changing", "sending")
+Kind = Literal["passing", "changing", "sending", "reading"]
+KINDS: tuple[Kind, ...] = ("passing", "changing", "sending", "reading")
 LOOK_SECONDS = 0.25
 # Of a queue: from `LIMITS.shed_queue_percent` on, a kind more for each so many percent.
 STEP_PERCENT = 15

@@ -74,6 +74,6 @@ push_seconds = Histogram(
 
 pending_waiting = Gauge("whispr_pending_waiting", "Sends in the recovery queue, as last seen here", ["priority"])
 pending_drained = Counter("whispr_pending_drained", "Sends that left the recovery queue", ["outcome"])
-load_level = Gauge("whispr_load_level", "Refused for load: 1 typing, 2 and reading, 3 and changes, 4 and sends")
+load_level = Gauge("whispr_load_level", "Refused for load: 1 typing, 2 and changes, 3 and sends, 4 and reading")
 shed = Counter("whispr_shed", "Requests refused for load", ["kind"])
 detours = Gauge("whispr_detour_conversations", "Conversations whose sends go through the recovery queue")

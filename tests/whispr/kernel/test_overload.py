@@ -31,6 +31,10 @@ def test_the_level_follows_the_worse_of_both(lag, fullness, level):
     assert level_of(lag, fullness) == level
 
 
+def test_sends_are_refused_before_reading_and_acknowledgements_never():
+    assert KINDS == ("passing", "changing", "sending", "reading")
+
+
 async def test_what_matters_least_is_refused_first_and_let_in_last(monkeypatch):
     watch = Watch()
     full = 0.0
