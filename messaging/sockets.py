@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import os
 import random
 import time
 from collections.abc import Callable, Sequence
@@ -15,13 +14,14 @@ from messaging.outbox import Outbox
 from messaging.phoenix import Session
 from messaging.services.devices import device_states, devices_seen
 from whispr.kernel import telemetry
+from whispr.kernel.environment import number
 from whispr.kernel.errors import WhisprError
 from whispr.kernel.limits import LIMITS
 
 log = logging.getLogger(__name__)
 
 # A revocation reaches every process by the bus; this often the database is asked as well, for when the bus is away.
-DEVICE_CHECK_SECONDS = float(os.environ.get("WHISPR_DEVICE_CHECK_SECONDS", "20"))
+DEVICE_CHECK_SECONDS = number("WHISPR_DEVICE_CHECK_SECONDS", 20.0, least=0.1)
 DEVICE_CHECK_CHUNK = 1_000
 
 # When sockets close, their devices' last being there is written, for so long together and at most so many at once.

@@ -13,11 +13,11 @@ from django.core.checks import CheckMessage, Error, Warning
 from django.core.exceptions import ImproperlyConfigured
 
 from whispr.kernel import failpoints
-from whispr.kernel.addresses import is_loopback
 from whispr.kernel.auth import SECRET_BYTES_MIN, SYMMETRIC_ALGORITHMS
 from whispr.kernel.jwks import ASYMMETRIC_ALGORITHMS, SCHEMES
 from whispr.kernel.remote_service import remote_services
 from whispr.kernel.service_entry import service_entry
+from whispr.value_checks import addresses, debugging, is_local, limits
 
 SIGNATURE_MODES = ("required", "optional", "off")
 TRACE_MODES = ("off", "sampled", "all")
@@ -33,6 +33,9 @@ def check_settings(app_configs: Sequence[AppConfig] | None = None, **kwargs: obj
     """Every message about the settings in force."""
     parts: tuple[Callable[[], Messages], ...] = (
         _servers,
+        addresses,
+        limits,
+        debugging,
         _tokens,
         _jwks,
         _development,
@@ -159,7 +162,7 @@ def _jwks() -> Messages:
             hint="Set it to the whole address, as https://auth.example.org/.well-known/jwks.json.",
             id="whispr.E006",
         )
-    elif scheme == "http" and host is not None and not _is_local(host):
+    elif scheme == "http" and host is not None and not is_local(host):
         yield Warning(
             "WHISPR_JWT_JWKS_URL is plain http: whoever is on the way can put keys of their own in it.",
             hint="Use https.",
@@ -176,7 +179,7 @@ def _development() -> Messages:
         )
     if not settings.WHISPR_DEV_LOGIN:
         return
-    if not all(_is_local(host) for host in settings.ALLOWED_HOSTS):
+    if not all(is_local(host) for host in settings.ALLOWED_HOSTS):
         yield Warning(
             "WHISPR_DEV_LOGIN is on and WHISPR_ALLOWED_HOSTS names other hosts than this one: anybody can be any user.",
             hint="Unset WHISPR_DEV_LOGIN, or leave WHISPR_ALLOWED_HOSTS at its default.",
@@ -285,8 +288,3 @@ def _is_origin(origin: str) -> bool:
     except ValueError:
         return False
     return bool(parts.scheme and parts.hostname) and f"{parts.scheme}://{parts.netloc}".lower() == origin.lower()
-
-
-def _is_local(host: str) -> bool:
-    """Whether a name that a browser or a test uses means this machine: `testserver` is Django's test client."""
-    return host == "testserver" or host.endswith(".localhost") or is_loopback(host)

@@ -8,13 +8,14 @@ from urllib.parse import urlsplit
 import environ
 
 from whispr.embedded.runfile import apply_to_environment, data_directory
+from whispr.kernel.environment import switch, whole_number
 from whispr.kernel.limits import LIMITS
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 apply_to_environment()
 env = environ.Env()
 
-DEBUG = env.bool("WHISPR_DEBUG", default=False)
+DEBUG = switch("WHISPR_DEBUG", False)
 SECRET_KEY = env.str("WHISPR_SECRET_KEY", default="")
 ALLOWED_HOSTS = env.list("WHISPR_ALLOWED_HOSTS", default=["127.0.0.1", "localhost", "[::1]", "testserver"])
 INSTALLED_APPS = [
@@ -84,7 +85,7 @@ DATABASES["default"] |= {
         # Enough for the commit lanes, the patient lanes, catch-up reads and REST of one process.
         "pool": {
             "min_size": 2,
-            "max_size": env.int("WHISPR_DB_POOL", default=20),
+            "max_size": whole_number("WHISPR_DB_POOL", 20, least=2),
             "timeout": LIMITS.pool_wait_seconds,
             # Then the pool gives up to connect, until it is asked for a connection again. By its default it goes on by
             # itself, after pauses that double: when the database was away for a minute, it would stay away for two.
@@ -174,24 +175,24 @@ WHISPR_JWT_SECRET = env.str("WHISPR_JWT_SECRET", default="")
 WHISPR_JWT_JWKS_URL = env.str("WHISPR_JWT_JWKS_URL", default="")
 WHISPR_JWT_ISSUER = env.str("WHISPR_JWT_ISSUER", default="whispr")
 WHISPR_JWT_AUDIENCE = env.str("WHISPR_JWT_AUDIENCE", default="whispr")
-WHISPR_ALLOW_QUERY_TOKEN = env.bool("WHISPR_ALLOW_QUERY_TOKEN", default=False)
+WHISPR_ALLOW_QUERY_TOKEN = switch("WHISPR_ALLOW_QUERY_TOKEN", False)
 WHISPR_ALLOWED_ORIGINS = env.list("WHISPR_ALLOWED_ORIGINS", default=[])
-WHISPR_DEV_LOGIN = env.bool("WHISPR_DEV_LOGIN", default=False)
+WHISPR_DEV_LOGIN = switch("WHISPR_DEV_LOGIN", False)
 WHISPR_SIGNATURES = env.str("WHISPR_SIGNATURES", default="required")
 
 # --- Media (the built-in store): a directory that all processes share ---
 WHISPR_MEDIA_DIR = Path(env.str("WHISPR_MEDIA_DIR", default=str(data_directory(os.environ) / "media")))
 
 # --- The process ---
-WHISPR_COMMIT_LANES = env.int("WHISPR_COMMIT_LANES", default=1)
-WHISPR_METRICS_PORT = env.int("WHISPR_METRICS_PORT", default=0)
+WHISPR_COMMIT_LANES = whole_number("WHISPR_COMMIT_LANES", 1, least=1)
+WHISPR_METRICS_PORT = whole_number("WHISPR_METRICS_PORT", 0, most=65_535)
 WHISPR_METRICS_HOST = env.str("WHISPR_METRICS_HOST", default="127.0.0.1")
 # Whether the last entries of conversations are kept in Redis, to be read while the database is away.
-WHISPR_CACHED_READS = env.bool("WHISPR_CACHED_READS", default=True)
+WHISPR_CACHED_READS = switch("WHISPR_CACHED_READS", True)
 # Which messages' steps are kept for `messages/{id}/trace`: off, sampled (1 in 256), all.
 WHISPR_TRACE = env.str("WHISPR_TRACE", default="sampled")
 # Whether each entry's hash covers the one before, so that a client can prove that nothing was left out.
-WHISPR_HASH_CHAIN = env.bool("WHISPR_HASH_CHAIN", default=False)
+WHISPR_HASH_CHAIN = switch("WHISPR_HASH_CHAIN", False)
 
 # --- The entry for other services (docs/protocol.md "Services around it"): gRPC, on loopback or with mutual TLS; not
 # started when unset ---
@@ -258,7 +259,7 @@ SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
 SECURE_CONTENT_TYPE_NOSNIFF = True
 X_FRAME_OPTIONS = "DENY"
-if env.bool("WHISPR_HTTPS", default=False):
+if switch("WHISPR_HTTPS", False):
     SESSION_COOKIE_SECURE = True
     CSRF_COOKIE_SECURE = True
     SECURE_HSTS_SECONDS = 31_536_000

@@ -7,7 +7,6 @@ costs a process about as much as the whole rest of a message's way (docs/decisio
 
 import asyncio
 import logging
-import os
 import secrets
 from collections import deque
 from collections.abc import Sequence
@@ -20,6 +19,7 @@ from messaging.fanout.hub import hub
 from messaging.fanout.news import EncodedEntry, News, pack, unpack
 from messaging.store.entries import list_heads, list_joined_since
 from whispr.kernel import database, telemetry
+from whispr.kernel.environment import number
 from whispr.kernel.errors import WhisprError
 from whispr.kernel.limits import LIMITS
 from whispr.kernel.loops import PerLoop
@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 GROUP = "whispr.bus"
 # The head check: a doorbell that was lost is made good within this many seconds.
-HEAD_CHECK_SECONDS = float(os.environ.get("WHISPR_HEAD_CHECK_SECONDS", "3"))
+HEAD_CHECK_SECONDS = number("WHISPR_HEAD_CHECK_SECONDS", 3.0, least=0.1)
 HEAD_CHECK_CHUNK = 1_000
 # Memberships that began within this window are looked at again: two checks that fail in a row lose nothing.
 JOINED_WINDOW_SECONDS = 5 * HEAD_CHECK_SECONDS + 5

@@ -8,7 +8,6 @@ Without Redis, a process shows its own sockets and whom it knew, and puts them b
 
 import asyncio
 import logging
-import os
 import random
 import secrets
 import time
@@ -27,6 +26,7 @@ from messaging.store.presence import (
     presences_exchange,
 )
 from whispr.kernel import telemetry
+from whispr.kernel.environment import number
 from whispr.kernel.errors import Overloaded
 from whispr.kernel.loops import PerLoop
 from whispr.kernel.redis import RedisAway, RedisBatch, RedisLink
@@ -36,7 +36,7 @@ __all__ = ["Presence", "Watcher", "presences"]
 log = logging.getLogger(__name__)
 
 # Each process renews its sockets so often; they are forgotten after three times as long: two renewals may fail.
-RENEW_SECONDS = float(os.environ.get("WHISPR_PRESENCE_SECONDS", "15"))
+RENEW_SECONDS = number("WHISPR_PRESENCE_SECONDS", 15.0, least=0.1)
 LIFETIME_PERIODS = 3
 # Joins and leaves of so long are told together: 1,000 that arrive at once are a few diffs, not 1,000 for each of 1,000.
 DIFF_SECONDS = 0.05

@@ -1,10 +1,14 @@
 """The system checks: each dangerous or missing setting is named, and a sound configuration is silent."""
 
+import dataclasses
+
 import pytest
 from django.core.checks import Error
 from django.core.exceptions import ImproperlyConfigured
 
+from whispr import value_checks
 from whispr.checks import check_settings, require_serving_settings
+from whispr.kernel.limits import LIMITS
 
 SOUND = {
     "DEBUG": False,
@@ -61,6 +65,17 @@ def test_the_local_run_is_silent(settings):
         ({"DATABASE_URL": ""}, ["whispr.W002"]),
         ({"REDIS_URL": ""}, ["whispr.W003"]),
         ({"SECRET_KEY": "short"}, ["whispr.W004"]),
+        ({"DATABASE_URL": "mysql://db/whispr"}, ["whispr.E014"]),
+        ({"DATABASE_URL": "whispr"}, ["whispr.E014"]),
+        ({"DATABASE_URL": "postgres://db"}, ["whispr.E014"]),
+        ({"DATABASE_URL": "postgres://db:port/whispr"}, ["whispr.E014"]),
+        ({"DATABASE_URL": "postgresql:///whispr?host=/run/postgresql"}, []),
+        ({"REDIS_URL": "http://cache/0"}, ["whispr.E015"]),
+        ({"REDIS_URL": "redis://"}, ["whispr.E015"]),
+        ({"REDIS_URL": "rediss://cache"}, []),
+        ({"REDIS_URL": "unix:///run/valkey.sock"}, []),
+        ({"DEBUG": True}, ["whispr.W015"]),
+        ({"DEBUG": True, "ALLOWED_HOSTS": ["localhost"]}, []),
         ({"WHISPR_JWT_ALGORITHMS": []}, ["whispr.E001"]),
         ({"WHISPR_JWT_ALGORITHMS": ["none"]}, ["whispr.E001"]),
         ({"WHISPR_JWT_ALGORITHMS": ["HS256", "EdDSA"]}, ["whispr.E002"]),
@@ -111,3 +126,25 @@ def test_a_danger_that_is_only_warned_of_still_serves(settings):
     apply(settings, {"WHISPR_ALLOW_QUERY_TOKEN": True})
     assert all(message.level < Error("").level for message in check_settings())
     require_serving_settings()
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"statement_timeout_ms": 0}, "whispr.E016"),
+        ({"frame_bytes": 0}, "whispr.E016"),
+        ({"content_bytes": 96 * 1024}, "whispr.W016"),
+        ({"request_seconds": 30}, "whispr.W017"),
+        ({"sends_per_minute": 0}, None),
+        ({"push_grace_seconds": 0}, None),
+    ],
+    ids=str,
+)
+def test_limits_that_let_nothing_pass_or_do_not_fit_are_named(settings, monkeypatch, change, expected):
+    apply(settings)
+    monkeypatch.setattr(value_checks, "LIMITS", dataclasses.replace(LIMITS, **change))
+    found = check_settings()
+    assert (expected in ids()) if expected else not found
+    if expected:
+        named = "WHISPR_" + next(iter(change)).upper()
+        assert any(str(message.msg).startswith(named) and message.hint for message in found)

@@ -8,6 +8,8 @@ becomes that command.
 import sys
 from collections.abc import Mapping, Sequence
 
+from whispr.kernel.environment import whole_number
+
 SERVERS = ("uvicorn", "daphne")
 # The purposes that Celery's tasks have, each a queue: CELERY_TASK_ROUTES in the settings.
 QUEUES = ("push", "expiry", "scheduled", "recovery", "maintenance")
@@ -65,7 +67,7 @@ def beat() -> list[str]:
 def with_metrics_port(environment: Mapping[str, str], number: int) -> dict[str, str]:
     """The environment of the process `number` of a machine: each has a port of its own for /metrics, one after the
     other from WHISPR_METRICS_PORT; none where that is 0 or unset."""
-    first = int(environment.get("WHISPR_METRICS_PORT") or 0)
+    first = whole_number("WHISPR_METRICS_PORT", 0, most=65_535, environment=environment)
     return {**environment, "WHISPR_METRICS_PORT": str(first + number if first else 0)}
 
 
@@ -84,12 +86,14 @@ def grpc() -> list[str]:
 
 
 def deployed(role: str, environment: Mapping[str, str], arguments: Sequence[str] = ()) -> list[str]:
-    """The command of one role of a deployment. Raises ValueError for an unknown role."""
-    host, port = environment.get("WHISPR_HOST") or "0.0.0.0", int(environment.get("WHISPR_PORT") or 8000)
+    """The command of one role of a deployment. Raises ValueError for an unknown role, and
+    for a setting that cannot be read."""
+    host = environment.get("WHISPR_HOST") or "0.0.0.0"
     if role == "web":
+        port = whole_number("WHISPR_PORT", 8000, most=65_535, environment=environment)
         return [*web(environment, host=host, port=port), *arguments]
     if role == "worker":
-        threads = int(environment.get("WHISPR_WORKER_THREADS") or 8)
+        threads = whole_number("WHISPR_WORKER_THREADS", 8, least=1, environment=environment)
         return [*worker(beat=False, threads=threads, queues=worker_queues(environment)), *arguments]
     if role == "beat":
         return [*beat(), *arguments]

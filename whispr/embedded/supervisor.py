@@ -30,6 +30,7 @@ from whispr.embedded.process import (
     wait_for,
 )
 from whispr.embedded.servers import Servers
+from whispr.kernel.environment import whole_number
 
 HOST = "127.0.0.1"
 READY_SECONDS = 60  # from the start of the ASGI server; measured 2 s on a quiet machine
@@ -115,7 +116,7 @@ class Run:
             say(f"  done in {time.monotonic() - began:.1f} s")
 
     def _make_roles(self) -> None:
-        count = int(self.caller.get("WHISPR_WORKERS") or 1)
+        count = _workers(self.caller)
         daphne = processes.asgi_server(self.caller) == "daphne"
         log = self.data / "log"
         if daphne:
@@ -243,6 +244,10 @@ def open_listener(port: int) -> socket.socket:
     return listener
 
 
+def _workers(caller: Mapping[str, str]) -> int:
+    return whole_number("WHISPR_WORKERS", 1, least=1, most=64, environment=caller)
+
+
 def serve(caller: Mapping[str, str]) -> int:
     """Run the system until a signal; the exit code: 0 after Ctrl-C, SIGTERM or a hang-up, 1 when something went
     wrong.
@@ -250,8 +255,9 @@ def serve(caller: Mapping[str, str]) -> int:
     take_signals()
     data = runfile.data_directory(caller)
     try:
-        port = int(caller.get("WHISPR_PORT") or 8000)
+        port = whole_number("WHISPR_PORT", 8000, most=65_535, environment=caller)
         processes.asgi_server(caller)
+        _workers(caller)
         state.make_directory(data)
         with state.locked(data), contextlib.closing(open_listener(port)) as listener:
             return _serve(Run(caller, data, listener, listener.getsockname()[1]))

@@ -25,6 +25,7 @@ from django.db import InterfaceError as DjangoInterfaceError
 from psycopg import errors as pg
 
 from whispr.kernel.breaker import breaker
+from whispr.kernel.environment import whole_number
 from whispr.kernel.errors import (
     DatabaseAway,
     DatabaseReadOnly,
@@ -42,7 +43,7 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 # Reads and rare writes of one process at a time; the commit lanes have threads of their own. Beyond that, calls wait.
-THREADS = int(os.environ.get("WHISPR_DB_THREADS", "8"))
+THREADS = whole_number("WHISPR_DB_THREADS", 8, least=1)
 # Calls that may wait for a thread: at 2 ms each, 1,024 waiting are 250 ms of delay on 8 threads.
 WAITING_MAX = 1_024
 # Deadlock and serialization failures end a transaction that is safe to run again (40P01, 40001).
