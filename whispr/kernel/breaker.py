@@ -176,8 +176,13 @@ class Breaker:
         return ticket is not None and ticket != self._generation
 
     def _count(self, now: float) -> bool:
-        """Count a failure; whether it is one too many. A window begins with the first failure after the last one."""
-        if not self._failures or now >= self._window_from + self._tuning.window:
+        """Count a failure; whether it is one too many. A window begins with the first failure after the last one.
+
+        Where nothing was answered since then, it lasts as long as a healthy time: what is asked seldom and is away
+        would not be known as that otherwise, each call would wait for its deadline, and no client would be told.
+        """
+        lasts = self._tuning.window if self._successes else max(self._tuning.window, self._tuning.heal)
+        if not self._failures or now >= self._window_from + lasts:
             self._failures = self._successes = 0
             self._window_from = now
         self._failures += 1

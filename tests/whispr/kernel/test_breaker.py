@@ -90,8 +90,25 @@ def test_opens_at_the_threshold(circuit: Breaker) -> None:
 
 def test_failures_of_an_earlier_window_do_not_count(circuit: Breaker, clock: Clock) -> None:
     fail(circuit, TUNING.failures - 1)
+    circuit.success(circuit.access())
     clock.move(TUNING.window)
     fail(circuit, TUNING.failures - 1)
+    assert state_of(circuit) == "closed"
+
+
+def test_what_is_asked_seldom_and_never_answers_is_away(circuit: Breaker, clock: Clock) -> None:
+    for _ in range(TUNING.failures - 1):
+        fail(circuit)
+        clock.move(TUNING.window)
+    assert state_of(circuit) == "closed"
+    fail(circuit)
+    assert state_of(circuit) == "open"
+
+
+def test_single_failures_over_a_long_time_are_no_outage(circuit: Breaker, clock: Clock) -> None:
+    for _ in range(3 * TUNING.failures):
+        fail(circuit)
+        clock.move(TUNING.heal / (TUNING.failures - 1))
     assert state_of(circuit) == "closed"
 
 
