@@ -16,10 +16,24 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 class Outbox:
     """The frames of one socket on their way to the ASGI server, whose `send` waits while the client does not read."""
 
-    __slots__ = ("_queue", "_resumed", "_send", "_task", "aborted", "closed", "waiting_bytes", "writing_since")
+    __slots__ = (
+        "_queue",
+        "_resumed",
+        "_send",
+        "_send_now",
+        "_task",
+        "aborted",
+        "closed",
+        "waiting_bytes",
+        "writing_since",
+    )
 
     def __init__(self, send: Send) -> None:
         self._send = send
+        # Our own server takes a frame without a task, where it need not wait (whispr/uvicorn_server.py).
+        self._send_now: Callable[[str | bytes], bool] | None = getattr(
+            getattr(send, "__self__", None), "send_now", None
+        )
         self._queue: deque[str | bytes | dict[str, Any]] = deque()
         self._task: asyncio.Task[None] | None = None
         self._resumed: asyncio.Future[None] | None = None
@@ -31,6 +45,8 @@ class Outbox:
     def put(self, frame: str | bytes) -> None:
         """Queue a text (str) or binary (bytes) frame. The caller looks at `is_full` before it produces more."""
         if self.closed:
+            return
+        if self._send_now is not None and self._task is None and not self._queue and self._send_now(frame):
             return
         self.waiting_bytes += len(frame)
         self._queue.append(frame)

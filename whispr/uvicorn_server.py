@@ -21,6 +21,8 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from websockets.frames import Frame
 
 from whispr.embedded.processes import GRACEFUL_SECONDS
+from whispr.http_protocol import PunctualHttpProtocol
+from whispr.kernel.hang import end_when_hung
 from whispr.kernel.limits import LIMITS
 
 # Written out at once beyond this, so that the transport can say that the client does not read: its high-water mark.
@@ -100,10 +102,26 @@ class GatheringProtocol(WebSocketsSansIOProtocol):
         if self.disconnected or self.transport.is_closing():
             return  # the application learns of it from receive()
         text = message.get("text")
-        payload = message["bytes"] if text is None else text.encode()
+        self._gather(message["bytes"] if text is None else text)
+
+    def send_now(self, frame: str | bytes) -> bool:
+        """Gather a text (str) or binary (bytes) frame, unless there is something to wait for; whether it was taken.
+
+        The application's outbox asks here first: a task for each frame, which never waits, costs more than the frame.
+        """
+        if not self.handshake_complete or self.close_sent or self.disconnected:
+            return False
+        if not self.writable.is_set() or self.transport.is_closing():
+            return False
+        self._gather(frame)
+        return True
+
+    def _gather(self, frame: str | bytes) -> None:
+        is_text = isinstance(frame, str)
+        payload = frame.encode() if isinstance(frame, str) else frame
         if not self._gathered:
             self.loop.call_soon(self._write_gathered)
-        self._gathered.append(frame_head(_BINARY if text is None else _TEXT, len(payload)))
+        self._gathered.append(frame_head(_TEXT if is_text else _BINARY, len(payload)))
         self._gathered.append(payload)
         self._gathered_bytes += len(payload)
         if self._gathered_bytes > GATHER_BYTES:
@@ -130,7 +148,12 @@ class GatheringProtocol(WebSocketsSansIOProtocol):
 
 
 class DrainingServer(uvicorn.Server):
-    """uvicorn's server, which finishes what its sockets asked before it closes them."""
+    """uvicorn's server, which finishes what its sockets asked before it closes them, and ends where it hangs."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start, and be watched over from then on."""
+        await super().startup(sockets)
+        self._watch = asyncio.create_task(end_when_hung())
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop listening, drain, and do the rest (HTTP requests, the lifespan) within what is left of the time."""
@@ -145,6 +168,7 @@ class DrainingServer(uvicorn.Server):
         left = GRACEFUL_SECONDS - (time.monotonic() - began)
         self.config.timeout_graceful_shutdown = max(1, round(left))
         await super().shutdown(sockets)
+        self._watch.cancel()
 
     async def _until_answered(self, deadline: float) -> None:
         """Wait for the clients' answers to the closes, until `deadline` (monotonic seconds).
@@ -168,7 +192,7 @@ def settings(forwarded_allow_ips: str | None = None) -> dict[str, Any]:
     """What uvicorn is told: the limits of the contract, and a deadline for its stop."""
     return {
         "loop": "uvloop",
-        "http": "httptools",
+        "http": PunctualHttpProtocol,
         "ws": GatheringProtocol,
         "lifespan": "on",
         "ws_max_size": LIMITS.frame_bytes,
