@@ -15,8 +15,12 @@ from django.utils import timezone
 
 from delivery import push_admin  # noqa: F401 - registers the pages of pushes
 from delivery.models import DeadLetter, DeliveryStatus, DeviceCursor, MessageErasure, ReconcileRun, TraceEvent
+from delivery.services import push  # noqa: F401 - as below
 from delivery.services.dead_letters import dead_letters_discard, dead_letters_requeue
 from messaging.models import Conversation, Device, Member, Message
+
+# Loaded for their kinds of dead letters: the process that serves the admin requeues what the workers gave up.
+from messaging.services import expiry, media, recovery_drain, scheduled  # noqa: F401
 from whispr.kernel.errors import WhisprError
 from whispr.kernel.limits import LIMITS
 from whispr.record_admin import (

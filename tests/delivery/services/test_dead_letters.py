@@ -1,8 +1,12 @@
 """Dead letters: what fails too often leaves the others alone, and comes back when staff say so."""
 
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Collection, Sequence
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -27,6 +31,7 @@ from whispr.kernel.errors import BadRequest, InvalidMedia, TemporaryUnavailable
 from whispr.kernel.limits import LIMITS
 
 pytestmark = pytest.mark.django_db(transaction=True)
+ROOT = Path(__file__).resolve().parents[3]
 LETTERS = reverse("admin:delivery_deadletter_changelist")
 
 
@@ -123,6 +128,26 @@ def test_only_what_was_settled_long_ago_is_purged(kind):
 def staff(client: Client) -> Client:
     client.force_login(User.objects.create(username="root", is_staff=True, is_superuser=True))
     return client
+
+
+@pytest.mark.parametrize("process", ["whispr.asgi", "whispr.celery"])
+def test_every_process_that_serves_the_admin_or_gives_up_knows_every_kind(process) -> None:
+    """In a process of its own: this one has loaded whatever the tests before it needed."""
+    named = set()
+    for place in ("messaging/services", "delivery/services"):
+        for path in (ROOT / place).rglob("*.py"):
+            named |= set(re.findall(r"^dead_letter_kind\((.+?),", path.read_text(), re.MULTILINE))
+    program = (
+        f"import {process} as process; app = getattr(process, 'app', None)\n"
+        "if app is not None: app.loader.import_default_modules()\n"
+        "from delivery.services import dead_letters; print(len(dead_letters._kinds))"
+    )
+    needed = {"WHISPR_SECRET_KEY": "k" * 50, "WHISPR_JWT_SECRET": "s" * 50}
+    done = subprocess.run(
+        [sys.executable, "-c", program], env={**os.environ, **needed}, cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) == len(named) >= 5
 
 
 def test_staff_requeue_and_discard(staff: Client, kind):
