@@ -61,7 +61,13 @@ async def pushes_send() -> int:
     circuit = breaker("notification_service")
     while loop.time() < ends and not is_stopping() and circuit.state != "open":
         limit = PUSHES_MAX if circuit.state == "closed" else PROBE_MAX
-        claimed = await database.run(store.pushes_claim, limit, LIMITS.push_lease_seconds)
+        claimed = await database.run(
+            store.pushes_claim,
+            limit,
+            LIMITS.push_lease_seconds,
+            LIMITS.push_grace_seconds,
+            LIMITS.push_window_seconds,
+        )
         if not claimed:
             break
         hit("push.after_claim")
@@ -100,6 +106,8 @@ async def _decide(claimed: Sequence[Telling]) -> tuple[list[Settlement], list[Te
             continue
         if one.is_read:
             clears.append(one)
+        elif one.delay is not None:
+            settled.append(_put_off(one, one.delay, keeps_key=one.key_seq is not None))
         else:
             shown = None if one.is_member else False
             settled.append(Settlement(id=one.id, claimed_until=one.claimed_until, shown=shown))
@@ -149,7 +157,9 @@ async def _pushes_of(messages: Sequence[Telling], clears: Sequence[Telling]) -> 
             if device.device_id in one.pushed_devices and device.device_id != one.read_device_id
         ]
         if one.pushed_devices and not others:
-            nobody.append(Settlement(id=one.id, claimed_until=one.claimed_until, shown=False, devices=()))
+            nobody.append(
+                Settlement(id=one.id, claimed_until=one.claimed_until, delay=one.delay, shown=False, devices=())
+            )
         else:
             pairs.append((one, clear_of(one, badges.get(one.user_id, 0), others)))
     if nobody:
@@ -194,6 +204,7 @@ def _settlement(one: Telling, push: Push, result: Result) -> Settlement:
         return Settlement(
             id=one.id,
             claimed_until=one.claimed_until,
+            delay=None if push.kind == "message" else one.delay,
             pushed_seq=one.up_to if push.kind == "message" else None,
             pushed=push.kind == "message",
             shown=shown,
@@ -260,3 +271,11 @@ async def _requeue(keys: Sequence[str]) -> list[str]:
 
 
 dead_letter_kind(settling.KIND, requeue=_requeue)
+
+
+async def _nothing_to_requeue(_: Sequence[str]) -> list[str]:
+    """Whom such a row named is told already, and the row is gone."""
+    return []
+
+
+dead_letter_kind(store.OUTBOX, requeue=_nothing_to_requeue)

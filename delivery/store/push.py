@@ -13,6 +13,9 @@ from django.db import connection, transaction
 from django.db.backends.utils import CursorWrapper
 
 from delivery.events import PUSH_MESSAGE_IDS_MAX
+from delivery.store.dead_letters import dead_letter_write
+
+OUTBOX = "push_outbox"  # the kind of its dead letters
 
 # What one transaction takes from the outbox at most: rows, each a batch of sends, and members of their conversations.
 OUTBOX_ROWS = 64
@@ -64,12 +67,17 @@ WHERE p.id = f.id RETURNING p.id"""
 
 # What there is to tell each claimed one now. `told`: messages past what was pushed and acknowledged; `waiting`: all
 # that was not acknowledged. A push reaches at least as far as the one before whose outcome is unknown: without a newer
-# message it is the same push, whatever became of the messages.
+# message it is the same push, whatever became of the messages. A reading elsewhere or a socket that closed makes a
+# state due at once: what came since is not told before its grace and the window are over. (A message of later than now
+# was sent before the clock went back.)
 _FACTS = f"""
 SELECT p.id, p.user_id, p.conversation_id, p.claimed_until, p.armed_at, p.key_seq, p.pushed_seq, p.is_shown,
        p.pushed_devices, p.read_device_id, p.attempts,
        b.id IS NOT NULL AND c.id IS NOT NULL, coalesce(b.delivered_seq, 0), coalesce(b.read_seq, 0),
-       t.told, t.waiting, t.message_ids, greatest(p.key_seq, t.up_to), t.expires_at, k.id
+       t.told, t.waiting, t.message_ids, greatest(p.key_seq, t.up_to), t.expires_at, k.id,
+       greatest(extract(epoch FROM greatest(p.pushed_at + make_interval(secs => %s),
+           CASE WHEN t.since <= clock_timestamp() THEN t.since + make_interval(secs => %s) END)
+           - clock_timestamp()), 0)::float8
 FROM unnest(%s::bigint[]) AS i(id)
 CROSS JOIN LATERAL (SELECT * FROM push_states p WHERE p.id = i.id LIMIT 1) p
 LEFT JOIN LATERAL (SELECT * FROM conversations c WHERE c.id = p.conversation_id AND c.deleted_at IS NULL LIMIT 1) c
@@ -79,6 +87,7 @@ LEFT JOIN LATERAL (SELECT * FROM members m WHERE m.conversation_id = p.conversat
 CROSS JOIN LATERAL (
     SELECT count(*) FILTER (WHERE e.seq > p.pushed_seq) AS told, count(*) AS waiting,
            (array_agg(e.id ORDER BY e.seq DESC))[:{PUSH_MESSAGE_IDS_MAX}] AS message_ids, max(e.seq) AS up_to,
+           min(e.sent_at) FILTER (WHERE e.seq > p.pushed_seq) AS since,
            CASE WHEN bool_and(e.expires_at IS NOT NULL) THEN max(e.expires_at) END AS expires_at
     FROM (SELECT * FROM messages m WHERE m.conversation_id = p.conversation_id
           AND m.seq > greatest(b.delivered_seq, b.joined_seq - 1) AND m.seq <= c.last_seq
@@ -104,7 +113,8 @@ GROUP BY w.user_id"""
 
 
 class Telling(NamedTuple):
-    """What a claimed state comes to: `told` new messages of `waiting`; a push would reach `up_to`.
+    """What a claimed state comes to: `told` new messages of `waiting`, not before `wait` seconds; a push would reach
+    `up_to`.
 
     `key_id` is the message that names the push. `claimed_until` is the claim: what another has claimed since is not
     settled under this one.
@@ -130,11 +140,17 @@ class Telling(NamedTuple):
     up_to: int | None
     expires_at: datetime | None
     key_id: UUID | None
+    wait: float
 
     @property
     def is_new(self) -> bool:
-        """Whether there is something to tell."""
-        return self.is_member and self.told > 0
+        """Whether there is something to tell now."""
+        return self.is_member and self.told > 0 and self.wait <= 0
+
+    @property
+    def delay(self) -> float | None:
+        """Seconds until there is something to tell, where there will be."""
+        return self.wait if self.is_member and self.told > 0 and self.wait > 0 else None
 
     @property
     def is_read(self) -> bool:
@@ -157,16 +173,20 @@ class DeviceToken(NamedTuple):
 def outbox_take(grace_seconds: float, window_seconds: float) -> int:
     """Take what lies in the outbox for over a grace, and arm the members who did not acknowledge it; of how many rows.
 
-    One transaction: what is not armed is still in the outbox. Rows with too many members go on in the next one.
+    One transaction: what is not armed is still in the outbox. Rows with too many members go on in the next one. A row
+    that cannot be read is a dead letter, and holds up no other.
     """
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(_TAKE_OUTBOX, [grace_seconds, OUTBOX_ROWS])
         rows = sorted(cursor.fetchall())
         first: dict[UUID, tuple[int, datetime]] = {}
-        for _, conversation_ids, from_seqs, at in rows:
-            for conversation_id, seq in zip(conversation_ids, from_seqs, strict=True):
-                known = first.get(conversation_id, (seq, at))
-                first[conversation_id] = (min(known[0], seq), min(known[1], at))
+        for row_id, conversation_ids, from_seqs, at in rows:
+            if len(conversation_ids) != len(from_seqs) or None in conversation_ids or None in from_seqs:
+                dead_letter_write(OUTBOX, str(row_id), "internal_error", "unreadable")
+            for conversation_id, seq in zip(conversation_ids, _padded(from_seqs, len(conversation_ids)), strict=True):
+                if conversation_id is not None:
+                    known = first.get(conversation_id, (seq, at))
+                    first[conversation_id] = (min(known[0], seq), min(known[1], at))
         if not first:
             return len(rows)
         now, later = _split(cursor, list(first))
@@ -176,6 +196,13 @@ def outbox_take(grace_seconds: float, window_seconds: float) -> int:
         places = [(one, *first[one]) for one in now]
         cursor.execute(_ARM, [*map(list, zip(*places, strict=True)), grace_seconds, window_seconds])
         return len(rows)
+
+
+def _padded(from_seqs: Sequence[int | None], count: int) -> list[int]:
+    """So many first messages; where none is readable it is the first of all: who lacks nothing is not told all the
+    same, for watermarks decide."""
+    readable = [1 if seq is None else seq for seq in from_seqs[:count]]
+    return readable + [1] * (count - len(readable))
 
 
 def _split(cursor: CursorWrapper, conversation_ids: list[UUID]) -> tuple[list[UUID], list[UUID]]:
@@ -192,22 +219,23 @@ def _split(cursor: CursorWrapper, conversation_ids: list[UUID]) -> tuple[list[UU
     return now, []
 
 
-def pushes_claim(limit: int, lease_seconds: float) -> list[Telling]:
+def pushes_claim(limit: int, lease_seconds: float, grace_seconds: float, window_seconds: float) -> list[Telling]:
     """Claim up to `limit` due states for `lease_seconds`, those that are overdue longest first, and what each is to be
-    told. Committed before anybody is told, so that a claim whose worker dies is due again when its lease is over.
+    told: no message before `grace_seconds`, and nothing within `window_seconds` of the last push. Committed before
+    anybody is told, so that a claim whose worker dies is due again when its lease is over.
     """
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(_CLAIM, [lease_seconds, limit])
         ids = [row[0] for row in cursor.fetchall()]
-    return list_tellings(ids)
+    return _list_tellings(ids, grace_seconds, window_seconds)
 
 
-def list_tellings(ids: Sequence[int]) -> list[Telling]:
+def _list_tellings(ids: Sequence[int], grace_seconds: float, window_seconds: float) -> list[Telling]:
     """What these states come to now."""
     if not ids:
         return []
     with connection.cursor() as cursor:
-        cursor.execute(_FACTS, [list(ids)])
+        cursor.execute(_FACTS, [window_seconds, grace_seconds, list(ids)])
         return [Telling(*row) for row in cursor.fetchall()]
 
 

@@ -17,6 +17,10 @@ _ENTRIES = "w JOIN messages m ON m.conversation_id = w.conversation_id AND m.seq
 _HEADS = "w JOIN conversations c ON c.id = w.conversation_id"
 _MESSAGE = "m.message_type IN ('text', 'media', 'ephemeral') AND m.target_id IS NULL"
 _IS_THERE = "(NOT m.is_deleted AND (m.expires_at IS NULL OR m.expires_at > clock_timestamp()))"
+# Of the push states that were told and not acknowledged, the purge keeps those of so many days (push_settle.py).
+_PUSHED_DAYS = 30
+# Whoever dispatches has a message out of the outbox and into states long before that; it works in the meantime.
+_PUSH_MINUTES = 10
 
 
 def _was_member(user: str) -> str:
@@ -182,6 +186,27 @@ CHECKS = (
         f" AND m.seq BETWEEN b.joined_seq AND b.delivered_seq WHERE NOT m.withheld AND {_IS_THERE}",
         "UPDATE delivery_statuses s SET delivered_at = clock_timestamp() FROM bad WHERE s.id = bad.subject"
         " AND s.delivered_at IS NULL",
+    ),
+    Check(
+        "push_missing",
+        "somebody who did not receive a message, was not told of it, and was not going to be: told",
+        f"SELECT w.conversation_id, b.user_id AS subject FROM {_ENTRIES}"
+        " JOIN conversations c ON c.id = w.conversation_id AND c.deleted_at IS NULL"
+        " JOIN members b ON b.conversation_id = w.conversation_id AND b.left_seq IS NULL AND b.user_id <> m.sender_id"
+        f" AND m.seq > b.delivered_seq AND m.seq >= b.joined_seq WHERE {_MESSAGE} AND NOT m.withheld AND {_IS_THERE}"
+        f" AND m.sent_at BETWEEN clock_timestamp() - interval '{_PUSHED_DAYS} days'"
+        f" AND clock_timestamp() - interval '{_PUSH_MINUTES} minutes'"
+        " AND NOT EXISTS (SELECT 1 FROM hidden_messages h WHERE h.message_id = m.id AND h.user_id = b.user_id)"
+        " AND NOT EXISTS (SELECT 1 FROM push_states p WHERE p.user_id = b.user_id"
+        "  AND p.conversation_id = b.conversation_id"
+        "  AND (p.due_at IS NOT NULL OR p.pushed_seq >= m.seq OR p.attempts > 0))"  # the last: a dead letter tells
+        " AND w.conversation_id NOT IN (SELECT id FROM push_outbox o, unnest(o.conversation_ids) AS id"
+        "  WHERE id IS NOT NULL)"
+        " GROUP BY w.conversation_id, b.user_id",
+        "INSERT INTO push_states AS p (user_id, conversation_id, due_at, armed_at, pushed_devices)"
+        " SELECT subject, conversation_id, clock_timestamp(), clock_timestamp(), '{}' FROM bad ORDER BY 1, 2"
+        " ON CONFLICT (user_id, conversation_id) DO UPDATE SET due_at = least(p.due_at, excluded.due_at),"
+        " armed_at = CASE WHEN p.due_at IS NULL THEN excluded.armed_at ELSE p.armed_at END",
     ),
     Check(
         "media_link_missing",

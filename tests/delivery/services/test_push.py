@@ -1,6 +1,7 @@
 """Who is pushed to, when, how often and with what; on a real PostgreSQL and a real Redis."""
 
 import asyncio
+import dataclasses
 import re
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
@@ -13,10 +14,11 @@ from delivery.events import PushOutcome, PushPreference
 from delivery.models import PushLog, PushOutbox, PushState
 from delivery.models import PushPreference as PushPreferenceRow
 from delivery.services import push as service
+from delivery.store.push_settle import pushes_arm
 from messaging.models import Block, Device, HiddenMessage, Member, Message
 from messaging.presence.online import Online
 from messaging.store.members import member_remove
-from tests.delivery.pushing import acknowledge, direct, dispatch, group, later, phone, send
+from tests.delivery.pushing import LIMITS_NOW, acknowledge, direct, dispatch, group, later, phone, send
 from whispr.kernel import database
 from whispr.kernel.breaker import breaker
 from whispr.kernel.errors import TemporaryUnavailable
@@ -285,6 +287,41 @@ def test_what_is_read_while_it_is_pushed_is_cleared(notifications, noted) -> Non
     told = {device.device_id for device in notifications.pushes[-1].devices}
     assert told == ({old.id} if noted else {old.id, new.id})
     assert not PushState.objects.exists()
+
+
+@pytest.mark.parametrize("early", ["in the window", "in its grace"])
+def test_what_came_before_a_reading_elsewhere_is_told_in_its_time(notifications, monkeypatch, early) -> None:
+    chat, old, new = direct(ANN, BOB), phone(BOB), phone(BOB)
+    first = send(chat, ANN)
+    dispatch()
+    if early == "in its grace":
+        later(16)
+        monkeypatch.setattr(service, "LIMITS", dataclasses.replace(LIMITS_NOW, push_grace_seconds=60))
+    second = send(chat, ANN)
+    acknowledge(BOB, chat, first.seq, read=True, device=new.id)
+    dispatch()
+    assert [push.kind for push in notifications.pushes] == ["message", "clear"]
+    assert [device.device_id for device in notifications.pushes[-1].devices] == [old.id]
+    assert PushState.objects.get().due_at is not None
+    monkeypatch.setattr(service, "LIMITS", LIMITS_NOW)
+    later(61)
+    dispatch()
+    assert [push.kind for push in notifications.pushes] == ["message", "clear", "message"]
+    assert notifications.pushes[-1].message_ids == (second.message_id,)
+
+
+def test_a_socket_that_closes_does_not_cut_the_window_short(notifications) -> None:
+    chat = direct(ANN, BOB)
+    send(chat, ANN)
+    dispatch()
+    send(chat, ANN)
+    dispatch()
+    assert pushes_arm([BOB], 0) == 1
+    dispatch()
+    assert [push.count for push in notifications.pushes] == [1]
+    later(16)
+    dispatch()
+    assert [push.count for push in notifications.pushes] == [1, 2]
 
 
 def test_what_was_read_on_the_only_device_needs_no_clearing(notifications) -> None:

@@ -38,6 +38,15 @@ def _unsigned(settings: Any) -> None:
     settings.WHISPR_SIGNATURES = "off"
 
 
+def lose_push(w: "World") -> None:
+    """Bob lacks an hour-old message, and nobody is to tell him."""
+    w.ack(w.ann, w.group, w.head(w.group))
+    for table, column in (("messages", "sent_at"), ("send_keys", "sent_at"), ("conversations", "last_sent_at")):
+        key = "id" if table == "conversations" else "conversation_id"
+        sql(f"UPDATE {table} SET {column} = {column} - interval '1 hour' WHERE {key} = %s", w.group)
+    sql("DELETE FROM push_outbox WHERE %s = ANY(conversation_ids)", w.group)
+
+
 class World:
     """Two groups and a direct conversation, with all that belongs to them: people who left and came back, receipts,
     reactions, media, deletions."""
@@ -159,6 +168,7 @@ BREAKS: dict[str, Callable[[World], None]] = {
     "status_behind": lambda w: sql(
         "UPDATE delivery_statuses SET delivered_at = NULL WHERE message_id = %s AND user_id = %s", w.last, w.cid
     ),
+    "push_missing": lose_push,
     "media_link_missing": lambda w: sql("DELETE FROM media_links WHERE message_id = %s", w.media),
     "media_link_stale": lambda w: sql("UPDATE media_links SET removed_at = NULL WHERE message_id = %s", w.deleted),
     "media_link_parked": lambda w: sql(
@@ -178,6 +188,7 @@ NOT_AS_BEFORE = {
     "watermark_behind",
     "status_behind",
     "status_missing",
+    "push_missing",
     "media_link_missing",
     "media_link_stale",
     "media_link_parked",

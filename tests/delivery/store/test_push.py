@@ -11,7 +11,7 @@ import pytest
 from django.db import connection, transaction
 
 from delivery.events import Push
-from delivery.models import PushLog, PushOutbox, PushState
+from delivery.models import DeadLetter, PushLog, PushOutbox, PushState
 from delivery.store import push as store
 from delivery.store.push_log import push_log_insert
 from delivery.store.push_settle import Settlement, pushes_arm, pushes_key, pushes_settle
@@ -83,7 +83,7 @@ def test_no_send_waits_for_who_decides_and_nothing_that_it_adds_is_missed(pool) 
         in_thread(pool, send, chat, ANN).result(SECONDS)
     while store.outbox_take(0, 15):
         pass
-    (telling,) = store.pushes_claim(10, 30)
+    (telling,) = store.pushes_claim(10, 30, 0, 15)
     assert (telling.user_id, telling.waiting) == (bob, 2)
 
 
@@ -91,12 +91,12 @@ def test_two_claim_different_states(pool) -> None:
     for _ in range(4):
         send(direct(ANN, uuid4()), ANN)
     store.outbox_take(0, 15)
-    with holding(pool, store.pushes_claim, 3, 30) as first:
-        second = store.pushes_claim(10, 30)
+    with holding(pool, store.pushes_claim, 3, 30, 0, 15) as first:
+        second = store.pushes_claim(10, 30, 0, 15)
     assert len(first) == 3
     assert len(second) == 1
     assert not {one.id for one in first} & {one.id for one in second}
-    assert store.pushes_claim(10, 30) == []
+    assert store.pushes_claim(10, 30, 0, 15) == []
 
 
 def test_what_is_younger_than_the_grace_stays() -> None:
@@ -119,6 +119,18 @@ def test_a_young_message_does_not_arm_whom_an_older_one_did_not() -> None:
     assert not PushState.objects.exists()
 
 
+def test_a_row_that_cannot_be_read_holds_up_no_other_and_is_told_of() -> None:
+    spoiled, plain = direct(ANN, uuid4()), direct(ANN, uuid4())
+    send(spoiled, ANN)
+    PushOutbox.objects.update(from_seqs=[])
+    row = PushOutbox.objects.get()
+    send(plain, ANN)
+    assert store.outbox_take(0, 15) == 2
+    assert not PushOutbox.objects.exists()
+    assert set(PushState.objects.values_list("conversation_id", flat=True)) == {spoiled, plain}
+    assert list(DeadLetter.objects.values_list("kind", "key")) == [("push_outbox", str(row.id))]
+
+
 def test_large_groups_are_armed_in_parts(monkeypatch) -> None:
     monkeypatch.setattr(store, "MEMBERS_MAX", 3)
     groups = [group(ANN, *(uuid4() for _ in range(4))) for _ in range(3)]
@@ -135,10 +147,10 @@ def test_large_groups_are_armed_in_parts(monkeypatch) -> None:
 def test_who_is_late_to_settle_settles_nothing() -> None:
     send(direct(ANN, uuid4()), ANN)
     store.outbox_take(0, 15)
-    (slow,) = store.pushes_claim(10, 30)
+    (slow,) = store.pushes_claim(10, 30, 0, 15)
     assert pushes_key([(slow.id, slow.claimed_until, 2)]) == {slow.id}
     later(31)
-    (other,) = store.pushes_claim(10, 30)
+    (other,) = store.pushes_claim(10, 30, 0, 15)
     assert pushes_key([(slow.id, slow.claimed_until, 2)]) == set()
     done = Settlement(id=slow.id, claimed_until=slow.claimed_until, pushed_seq=2, pushed=True, shown=True)
     assert pushes_settle([done], 15) == 0
@@ -150,15 +162,15 @@ def test_a_message_during_the_push_is_told_after_the_window() -> None:
     chat = direct(ANN, bob)
     send(chat, ANN)
     store.outbox_take(0, 15)
-    (one,) = store.pushes_claim(10, 30)
+    (one,) = store.pushes_claim(10, 30, 0, 15)
     send(chat, ANN)
     store.outbox_take(0, 15)
-    assert store.pushes_claim(10, 30) == []
+    assert store.pushes_claim(10, 30, 0, 15) == []
     told = Settlement(id=one.id, claimed_until=one.claimed_until, pushed_seq=one.up_to, pushed=True, shown=True)
     assert pushes_settle([told], 15) == 1
-    assert store.pushes_claim(10, 30) == []
+    assert store.pushes_claim(10, 30, 0, 15) == []
     later(16)
-    (again,) = store.pushes_claim(10, 30)
+    (again,) = store.pushes_claim(10, 30, 0, 15)
     assert (again.told, again.waiting) == (1, 2)
 
 
@@ -167,10 +179,10 @@ def test_a_socket_that_closes_makes_what_waits_due_and_nothing_else() -> None:
     for user in (bob, eve):
         send(direct(ANN, user), ANN)
     store.outbox_take(0, 15)
-    for one in store.pushes_claim(10, 30):
+    for one in store.pushes_claim(10, 30, 0, 15):
         pushes_settle([Settlement(id=one.id, claimed_until=one.claimed_until, delay=3600.0)], 15)
     assert pushes_arm([bob, uuid4()], 0) == 1
-    assert [one.user_id for one in store.pushes_claim(10, 30)] == [bob]
+    assert [one.user_id for one in store.pushes_claim(10, 30, 0, 15)] == [bob]
     assert pushes_arm([bob], 60) == 0
 
 
