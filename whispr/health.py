@@ -11,6 +11,7 @@ from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, JsonResponse
 from django.views.decorators.http import require_safe
 
+from messaging.services.service_state import announcers
 from messaging.store.recovery import QueueNotDurable, pending_check
 from whispr.kernel import database
 from whispr.kernel.breaker import breakers
@@ -32,7 +33,8 @@ def livez(request: HttpRequest) -> JsonResponse:
 @require_safe
 def readyz(request: HttpRequest) -> JsonResponse:
     """200 where the database answers and has all migrations, and, as `degraded`, where it is away and sends can wait
-    for it in the recovery queue; 503 else. Redis and the circuits are reported: without them less works, or slower."""
+    for it in the recovery queue; 503 else. Redis and the circuits are reported, and what clients are told is lost:
+    without them less works, or slower."""
     away = False
     try:
         state = database.call(_database_state)
@@ -43,13 +45,20 @@ def readyz(request: HttpRequest) -> JsonResponse:
         "database": state,
         "redis": _redis_state(),
         "circuits": {name: circuit.state for name, circuit in breakers().items()},
+        "lost": async_to_sync(_lost)(),
     }
     if away:
         queue = async_to_sync(_queue_state)()
         body |= {"status": "degraded" if queue == "ok" else "unavailable", "recoveryQueue": queue}
-    elif state == "ok" and any(circuit != "closed" for circuit in body["circuits"].values()):
+    elif state == "ok" and (body["lost"] or any(circuit != "closed" for circuit in body["circuits"].values())):
         body["status"] = "degraded"
     return JsonResponse(body, status=503 if body["status"] == "unavailable" else 200, headers=_NO_STORE)
+
+
+async def _lost() -> list[str]:
+    """What `service_state` tells the sockets of this process: no circuit says that a database takes no writes."""
+    announcer = announcers.peek()
+    return [] if announcer is None else list(announcer.state.lost)
 
 
 async def _queue_state() -> str:

@@ -101,7 +101,8 @@ class Detour:
 
     async def _run(self) -> None:
         probe_at = self._loop.time() + PROBE_SECONDS
-        while self._held:
+        # Also when all were refused: clients were told that sends are lost, and wait to be told that they are not.
+        while self._held or self._away:
             self._wake.clear()
             try:
                 if self._away and self._loop.time() >= probe_at:
@@ -109,7 +110,7 @@ class Detour:
                     probe_at = self._loop.time() + PROBE_SECONDS
                 if self._away:
                     await self._put_aside()
-                else:
+                elif self._held:
                     await self._release()
             except asyncio.CancelledError:
                 raise

@@ -41,16 +41,20 @@ async def pending_drain(commit: Commit, seconds: float) -> int:
     if token is None:
         return 0
     decided = busy = 0
+    held: set[UUID] = set()  # by other transactions: the others go on meanwhile
     ends = asyncio.get_running_loop().time() + seconds
     try:
         while busy < BUSY_ROUNDS and asyncio.get_running_loop().time() < ends:
-            batch = await queue.list_queued(token, BATCH)
-            if not batch:
+            batch = await queue.list_queued(token, BATCH, held)
+            if batch:
+                undecided = await _drain_batch(batch, commit)
+                decided += len(batch) - len(undecided)
+                held.update(place.conversation_id for place in undecided)
+            elif batch is None or not held:
                 break
-            count = await _drain_batch(batch, commit)
-            decided += count
-            if not count:  # other transactions hold these conversations
+            else:  # nothing is left but what was held: look again
                 busy += 1
+                held.clear()
                 await asyncio.sleep(BUSY_SECONDS)
     finally:
         await queue.lease_release(token)
@@ -61,7 +65,8 @@ async def pending_drain(commit: Commit, seconds: float) -> int:
     return decided
 
 
-async def _drain_batch(batch: Sequence[Queued], commit: Commit) -> int:
+async def _drain_batch(batch: Sequence[Queued], commit: Commit) -> list[Place]:
+    """Decide what can be decided; the places of what waits for others."""
     there = [(one.place, one.entry) for one in batch if one.entry is not None]
     for one in batch:
         if one.entry is None:
@@ -70,8 +75,10 @@ async def _drain_batch(batch: Sequence[Queued], commit: Commit) -> int:
     hit("recovery.after_commit")
     settled = [one.place for one in batch if one.entry is None]
     poison: list[Place] = []
+    waiting: list[Place] = []
     for (place, _), outcome in zip(there, outcomes, strict=True):
         if isinstance(outcome, Busy | TemporaryUnavailable | Timeout | Overloaded):
+            waiting.append(place)
             continue
         if isinstance(outcome, WhisprError):
             await _refused(place, outcome.code, outcome.body())
@@ -87,7 +94,7 @@ async def _drain_batch(batch: Sequence[Queued], commit: Commit) -> int:
         settled.append(place)
     await queue.pending_settle(settled)
     await queue.pending_settle(poison, LIMITS.dead_letter_retention * 1000)
-    return len(settled) + len(poison)
+    return waiting
 
 
 async def _refused(place: Place, code: str, body: dict[str, object]) -> None:

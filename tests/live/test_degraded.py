@@ -204,6 +204,8 @@ async def test_a_database_that_takes_no_writes_is_read_on(stage: Stage) -> None:
         page = (await ann.ask(ann.inbox, "history", {"conversationId": conversation_id})).ok
         assert [one["seq"] for one in page["messages"]] == [1, 2]
         assert "degraded" not in page
+        ready = get_ready(stage.url(0))
+        assert (ready["status"], ready["lost"]) == ("degraded", ["sends", "changes", "receipts"])
         laptop = await stage.joined(bob.user, known.device)
         await laptop.until_seq(conversation_id, 2)
         assert await until_state(laptop, "degraded") == ["sends", "changes", "receipts"]

@@ -19,7 +19,7 @@ def test_the_process_lives_whatever_else_is_away(settings):
 def test_ready_with_the_database_and_its_migrations():
     answer = Client().get("/readyz")
     circuits = dict.fromkeys(DEPENDENCIES, "closed")
-    body = {"status": "ok", "database": "ok", "redis": "ok", "circuits": circuits}
+    body = {"status": "ok", "database": "ok", "redis": "ok", "circuits": circuits, "lost": []}
     assert (answer.status_code, answer.json()) == (200, body)
     assert answer.headers["Cache-Control"] == "no-store"
 

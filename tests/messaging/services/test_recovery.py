@@ -3,19 +3,22 @@ same over real servers)."""
 
 import asyncio
 import json
+import threading
 from collections.abc import AsyncIterator, Iterator
 from uuid import UUID, uuid4
 
 import pytest
+from django.db import connection, transaction
 
 from delivery.models import DeadLetter
 from delivery.services.dead_letters import dead_letters_requeue
 from messaging.events import Actor, SendOutcome
-from messaging.models import Message
+from messaging.models import Conversation, Message
 from messaging.requests import SendMessage
 from messaging.services import recovery_drain, send
 from messaging.services.recent import _recorders as recents
 from messaging.services.send import entries_commit, message_send, pending_recover
+from messaging.services.service_state import announcers
 from messaging.store import recent
 from messaging.store import recovery as queue
 from messaging.store.conversations import conversation_create
@@ -103,6 +106,19 @@ async def test_who_is_not_known_as_a_member_is_refused(ann):
     assert await queue.count_pending() == {"high": 0, "normal": 0, "low": 0}
 
 
+async def test_after_nothing_but_refusals_clients_are_told_that_it_is_over(ann):
+    conversation_id = await group(uuid4())
+    breaker("database").hold("open")
+    with pytest.raises(TemporaryUnavailable):
+        await sent(ann, conversation_id)
+    assert announcers.get().state.state == "degraded"
+    breaker("database").hold(None)
+    async with asyncio.timeout(SECONDS):
+        while announcers.get().state.state != "normal":
+            await asyncio.sleep(0.02)
+    assert not send._detours.get()
+
+
 async def test_another_conversation_goes_on_while_one_waits(ann):
     one, other = await group(ann.user_id), await group(ann.user_id)
     breaker("database").hold("open")
@@ -138,6 +154,34 @@ async def test_two_drainers_at_once_append_once_and_in_order(ann):
     await queue.pending_enqueue(entries)
     assert sum(await asyncio.gather(*(pending_recover() for _ in range(4)))) == 150
     assert await database.run(log_of, conversation_id) == [one.message_id for one in entries]
+
+
+async def test_a_conversation_that_is_held_holds_up_no_other(ann, monkeypatch):
+    held, other = await group(ann.user_id), await group(ann.user_id)
+    stuck = [entry_of(held, ann.user_id, type="ephemeral", ttl=600) for _ in range(recovery_drain.BATCH + 2)]
+    free = [entry_of(other, ann.user_id) for _ in range(3)]  # of a lower priority, and later
+    await queue.pending_enqueue([*stuck, *free])
+    monkeypatch.setattr(recovery_drain, "BUSY_ROUNDS", 1)
+
+    def hold(until: threading.Event, began: threading.Event) -> None:
+        with transaction.atomic():
+            Conversation.objects.select_for_update().get(id=held)
+            began.set()
+            until.wait(20)
+        connection.close()
+
+    until, began = threading.Event(), threading.Event()
+    holder = asyncio.create_task(asyncio.to_thread(hold, until, began))
+    try:
+        assert await asyncio.to_thread(began.wait, 20)
+        assert await pending_recover() == 3
+        assert await database.run(log_of, other) == [one.message_id for one in free]
+    finally:
+        until.set()
+        await holder
+    monkeypatch.undo()
+    assert await pending_recover() == len(stuck)
+    assert await database.run(log_of, held) == [one.message_id for one in stuck]
 
 
 async def test_what_was_sent_otherwise_meanwhile_is_a_duplicate(ann):
