@@ -75,8 +75,10 @@ class Feed:
         times."""
         if self.head is not None and entry.seq <= self.head:
             return
-        if self.head is not None and entry.seq == self.head + 1 and not self._ahead:
-            self._emit([entry])
+        if self.head is not None and entry.seq == self.head + 1:
+            self._emit([entry])  # also where as many wait as may: it is what they wait for
+            if self._ahead:
+                self._go_on()
             return
         if len(self._ahead) < AHEAD_MAX:
             self._ahead[entry.seq] = entry

@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 import msgspec
 
 from messaging.events import NOBODY, BlankEntry, Entry, WithheldEntry
-from messaging.fanout.hub import Feed
+from messaging.fanout.hub import AHEAD_MAX, Feed
 from messaging.fanout.news import EncodedEntry, pack, unpack
 from messaging.phoenix import Version
 from messaging.subscriptions import CatchUp
@@ -70,6 +70,19 @@ def test_the_mark_crosses_the_bus_under_a_kind_of_its_own():
     assert "secret" not in there.blank().tail(Version.V2)
     (plain,) = unpack(pack([EncodedEntry.of(entry_of())]))
     assert plain.withheld_by is None
+
+
+def test_a_feed_goes_on_though_as_many_wait_behind_its_gap_as_may():
+    follower = Follower()
+    feed = Feed(UUID(int=1))
+    feed.followers.add(follower)
+    feed.start(1)
+    feed._repairing = True  # the log is being read: nothing else is
+    for seq in range(10, 10 + AHEAD_MAX):
+        feed.offer(EncodedEntry.of(entry_of(seq)))
+    for seq in range(2, 10):
+        feed.offer(EncodedEntry.of(entry_of(seq)))
+    assert [entry.seq for entry in follower.got] == list(range(2, 10 + AHEAD_MAX))
 
 
 def test_a_reader_who_catches_up_gives_the_feed_what_it_is_for_all_and_never_a_blank():
