@@ -149,7 +149,9 @@ def act(page: Any, text: str, action: str) -> None:
     one = message(page, text).last
     one.hover()
     one.get_by_role("button", name="Message actions").click()
-    page.get_by_role("menuitem", name=action, exact=True).click()
+    menu = page.get_by_role("menu")
+    one_of = menu.get_by_role("menuitem", name=action, exact=True)
+    one_of.or_(menu.get_by_role("menuitemcheckbox", name=action, exact=True)).click()
 
 
 def make_group(page: Any, name: str, *people: str) -> None:
@@ -176,3 +178,24 @@ def remove_other_device(page: Any, removed: Any) -> None:
         page.once("dialog", lambda question: question.accept())
         dialog.get_by_role("button", name="Remove").first.click()
         expect(removed.get_by_text("This device was removed from the account.")).to_be_visible()
+
+
+def forget_keys(page: Any, name: str) -> None:
+    """Let this browser lose what it stored of the device that it is, and sign in as the same device again."""
+    page.get_by_role("button", name="Settings").click()
+    page.get_by_role("button", name="Sign out", exact=True).click()
+    again = page.get_by_role("button", name=f"Continue as {name}")
+    again.wait_for()
+    page.evaluate(
+        """async () => {
+          for (const { name } of await indexedDB.databases()) {
+            await new Promise((done, failed) => {
+              const request = indexedDB.deleteDatabase(name);
+              request.onsuccess = done;
+              request.onerror = request.onblocked = failed;
+            });
+          }
+        }"""
+    )
+    again.click()
+    page.get_by_role("navigation").wait_for()

@@ -1,5 +1,12 @@
-"""The web client for everybody: without a mouse, on a phone, in French, in the dark, and as axe-core sees it."""
+"""The web client for everybody: without a mouse, on a phone, in French, in the dark, from right to left, and as
+axe-core sees it.
 
+`WHISPR_TEST_PICTURES=DIR` writes a picture of each state that axe-core looked at there.
+"""
+
+import os
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +18,7 @@ from tests.e2e.browser import (
     expect,
     expect_message,
     expect_state,
+    forget_keys,
     log,
     message,
     open_chat,
@@ -24,8 +32,11 @@ AXE = SDK / "node_modules" / "axe-core" / "axe.min.js"
 PHONE = {"width": 390, "height": 844}
 
 
-def violations(page: Any) -> list[str]:
-    """What axe-core finds against WCAG 2.2 AA and its own best practices."""
+def violations(page: Any, name: str = "") -> list[str]:
+    """What axe-core finds against WCAG 2.2 AA and its own best practices. `name`: of the picture."""
+    pictures = os.environ.get("WHISPR_TEST_PICTURES")
+    if pictures and name:
+        page.screenshot(path=Path(pictures) / f"{name}.png")
     page.evaluate(AXE.read_text())
     found = page.evaluate("axe.run(document, { resultTypes: ['violations'] })")["violations"]
     return [f"{one['id']}: {one['help']}: {node['html'][:160]}" for one in found for node in one["nodes"]]
@@ -70,6 +81,126 @@ def test_axe_finds_nothing(devices: Devices) -> None:
     ida.get_by_text("No connection").first.wait_for()
     write(ida, "waits")
     assert violations(ida) == []
+
+
+def test_notices_of_keys_and_what_is_decided_about_them(devices: Devices) -> None:
+    if not AXE.exists():
+        pytest.skip("sdk/ is not installed: run `npm ci` there (script/test does)")
+    nora = devices.sign_in("Nora")
+    device = devices.new()
+    otto = device.sign_in("Otto")
+    open_chat(nora, "Otto")
+    write(nora, "one")
+    expect_state(nora, "one", "delivered")
+    small = devices.sign_in("Nora", viewport={"width": 320, "height": 640}, color_scheme="dark")
+    open_chat(small, "Otto")
+    write(small, "two")  # it knows the keys that there are by then
+    expect_state(small, "two", "delivered")
+
+    tablet = devices.sign_in("Otto")
+    open_chat(tablet, "Nora")
+    write(tablet, "from the tablet")
+    for page, name in ((nora, "new-device"), (small, "new-device-320-dark")):
+        expect_message(page, "from the tablet")
+        expect(page.get_by_role("status").filter(has_text="Otto uses a new device.")).to_be_visible()
+        assert violations(page, name) == []
+    # The browser of the other device loses its keys, and makes new ones.
+    forget_keys(otto, "Otto")
+    open_chat(otto, "Nora")
+    write(otto, "with new keys")
+    for page, name in ((nora, "changed-keys"), (small, "changed-keys-320-dark")):
+        expect_message(page, "with new keys")
+        expect(page.get_by_role("status").filter(has_text="The keys of Otto changed.")).to_be_visible()
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        assert violations(page, name) == []
+    # Until somebody accepts it, the message itself says so too.
+    warning = message(nora, "with new keys").get_by_text("Sent from a device whose security code changed")
+    expect(warning).to_be_attached()
+    nora.get_by_role("status").filter(has_text="The keys of Otto changed.").get_by_role(
+        "button", name="Compare"
+    ).click()
+    dialog = nora.get_by_role("dialog", name="About this conversation")
+    expect(dialog.locator(".safety-number")).to_be_visible()
+    assert violations(nora, "safety-number") == []
+    assert devices.faults == []
+
+
+def test_from_right_to_left(devices: Devices) -> None:
+    if not AXE.exists():
+        pytest.skip("sdk/ is not installed: run `npm ci` there (script/test does)")
+    pina = devices.sign_in("Pina")
+    rami = devices.new()
+    page = rami.open("/?dir=rtl")
+    assert violations(page, "rtl-sign-in") == []
+    page.get_by_label("Your name").fill("رامي")
+    page.get_by_label("Your name").press("Enter")
+    page.get_by_role("navigation").wait_for()
+    open_chat(page, "Pina")
+    write(page, "مرحبا، كيف حالك؟")
+    write(page, "And in English.")
+    pina.get_by_role("navigation").get_by_role("button", name="رامي").last.click()
+    write(pina, "Fine!")
+    expect_message(page, "Fine!")
+    # The list is at the right, one's own messages at the left; each text keeps its own direction.
+    navigation, own, other = (
+        one.bounding_box() for one in (page.get_by_role("navigation"), message(page, "مرحبا"), message(page, "Fine!"))
+    )
+    assert navigation["x"] > own["x"]
+    bubbles = [message(page, text).locator(".wh-bubble").bounding_box()["x"] for text in ("مرحبا", "Fine!")]
+    assert bubbles[0] < bubbles[1], (own, other)
+    for text, direction in (("مرحبا", "rtl"), ("And in English.", "ltr"), ("Fine!", "ltr")):
+        said = message(page, text).locator(".wh-text")
+        assert said.evaluate("element => getComputedStyle(element).direction") == direction
+    assert violations(page, "rtl-chat") == []
+    page.get_by_role("button", name="About this conversation").last.click()
+    page.get_by_role("dialog").locator(".safety-number").wait_for()
+    assert violations(page, "rtl-about") == []
+    page.get_by_role("button", name="Close").click()
+    message(page, "Fine!").hover()
+    message(page, "Fine!").get_by_role("button", name="Message actions").click()
+    assert violations(page, "rtl-menu") == []
+    page.keyboard.press("Escape")
+    page.set_viewport_size(PHONE)
+    assert page.evaluate("document.documentElement.scrollWidth") == PHONE["width"]
+    assert violations(page, "rtl-phone") == []
+    page.get_by_role("button", name="Back to the list").click()
+    expect(page.get_by_role("navigation")).to_be_visible()
+    assert violations(page, "rtl-phone-list") == []
+    assert devices.faults == []
+
+
+@pytest.mark.parametrize("width", [320, 360, 400])
+def test_nothing_is_cut_off_at_this_width(devices: Devices, width: int) -> None:
+    name = {320: "Sami", 360: "Tara", 400: "Ulla"}[width]
+    one = devices.new(viewport={"width": width, "height": 640}, locale="fr-FR", has_touch=True, is_mobile=True)
+    page = one.sign_in(name, label="Votre nom")
+    other = f"{name} au nom très long et composé"
+    devices.server.sign_in(other)
+    page.get_by_role("button", name=re.compile(other)).click()
+    write(page, "un mot sans fin " + "m" * 200)
+    expect_message(page, "un mot")
+
+    def fits() -> None:
+        assert page.evaluate("document.documentElement.scrollWidth") == width
+        # Nothing that one can press lies outside of the window.
+        outside = page.evaluate(
+            """() => [...document.querySelectorAll("button, input:not([hidden]), select, textarea, a")]
+              .map((one) => [one.getAttribute("aria-label") ?? one.innerText, one.getBoundingClientRect()])
+              .filter(([, { left, right, width }]) => width > 1 && (left < -1 || right > innerWidth + 1))
+              .map(([name]) => name)"""
+        )
+        assert outside == []
+
+    fits()
+    for opens in ("À propos de cette conversation", "Réglages", "Nouveau groupe"):
+        if opens == "Réglages":
+            page.get_by_role("button", name="Retour à la liste").click()
+            fits()
+        page.get_by_role("button", name=opens).last.click()
+        page.get_by_role("dialog").wait_for()
+        fits()
+        page.get_by_role("button", name="Fermer").click()
+    assert devices.faults == []
 
 
 def test_with_the_keyboard_alone(devices: Devices) -> None:

@@ -134,7 +134,7 @@ def outbox_of(server: Server, store: Store | None = None) -> outbox.Outbox:
 
 @pytest.fixture
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(outbox, "retry_delay", lambda tries, after=None: 0.0)
+    monkeypatch.setattr(outbox, "retry_delay", lambda tries, after=None: 0.0 if tries < TRIES else 600.0)
 
 
 @pytest.mark.usefixtures("no_pauses")
@@ -175,6 +175,17 @@ async def test_five_tries_park_a_send_until_the_connection_is_back() -> None:
     box.set_online(False)
     box.set_online(True)
     assert (await sending).seq == 1
+
+
+async def test_what_is_parked_goes_on_by_itself_though_the_connection_never_breaks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(outbox, "retry_delay", lambda tries, after=None: 0.0)
+    server = Server(*[Refused("temporary_unavailable")] * (TRIES + 2), sent())
+    sending = outbox_of(server).add(HERE, {})
+    async with asyncio.timeout(5):
+        assert (await sending).seq == 1
+    assert len(server.asked) == TRIES + 3
 
 
 async def test_a_conversation_is_sent_in_order_and_does_not_hold_up_another() -> None:
@@ -220,7 +231,7 @@ async def test_what_has_no_outcome_is_kept_for_the_next_process(tmp_path: Path) 
 
 
 def test_pauses() -> None:
-    for tries, base in enumerate((1, 2, 4, 8, 16, 16), 1):
+    for tries, base in enumerate((1, 2, 4, 8, 16, 60, 60), 1):
         assert base <= retry_delay(tries) <= base * 1.25
     assert 30 <= retry_delay(1, 30.0) <= 37.5
     assert all(0 < connect_delay(tries) <= 15 for tries in range(1, 40))

@@ -1,3 +1,4 @@
 import { defineConfig } from "vitest/config";
 
-export default defineConfig({ test: { include: ["{src,examples}/**/*.test.{ts,tsx}"], environment: "happy-dom" } });
+// A test starts processes and waits for what a quiet machine does in a second: two busy cores took seven.
+export default defineConfig({ test: { include: ["{src,examples}/**/*.test.{ts,tsx}"], environment: "happy-dom", testTimeout: 30_000 } });

@@ -19,15 +19,21 @@ export function App(): ReactNode {
   const [session, setSession] = useState<Session | null>(loadSession);
   useEffect(() => {
     document.documentElement.lang = language.code;
+    document.documentElement.dir = direction().dir ?? language.catalog.dir;
   }, [language]);
   useFrame(session, setSession);
   return (
     <LanguageContext value={language}>
-      <I18nProvider catalog={language.catalog}>
+      <I18nProvider catalog={language.catalog} {...direction()}>
         {session === null ? frameName() === "" ? <SignIn onSignedIn={setSession} /> : <main aria-busy="true" /> : <SignedIn key={session.deviceId} session={session} onEnd={() => setSession(null)} />}
       </I18nProvider>
     </LanguageContext>
   );
+}
+
+/** `?dir=rtl` shows the page from right to left in any language, for whoever translates it. */
+function direction(): { dir?: "rtl" } {
+  return new URLSearchParams(location.search).get("dir") === "rtl" ? { dir: "rtl" } : {};
 }
 
 const TRY_AGAIN_MS = 2_000;
@@ -92,7 +98,7 @@ function Ready({ running, session, onSignOut }: { readonly running: Running; rea
   const { language: chosen } = usePreferences();
   const { catalog } = languageFor([...(chosen === null ? [] : [chosen]), ...navigator.languages]);
   return (
-    <WhisprProvider client={client} nameOf={nameOf} catalog={catalog}>
+    <WhisprProvider client={client} nameOf={nameOf} catalog={catalog} {...direction()}>
       <ToastProvider>
         <Messenger session={session} people={people} onSignOut={onSignOut} />
       </ToastProvider>

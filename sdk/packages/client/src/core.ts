@@ -3,6 +3,7 @@ import type { Acks } from "./acks";
 import type { InboxRecord } from "./inbox/record";
 import type { Link, PushResult } from "./link/link";
 import type { Outbox } from "./outbox/outbox";
+import type { Blocks } from "./personal/account";
 import type { Drafts } from "./personal/drafts";
 import type { Scheduled } from "./personal/scheduled";
 import type { Rest } from "./rest";
@@ -21,6 +22,7 @@ export interface Core {
   readonly directory: Directory;
   readonly outbox: Outbox;
   readonly acks: Acks;
+  readonly blocks: Blocks;
   readonly drafts: Drafts;
   readonly scheduled: Scheduled;
   readonly isOnline: () => boolean;
@@ -30,6 +32,8 @@ export interface Core {
   readonly refresh: (conversationId: string) => Promise<void>;
   /** Something of the conversation that the inbox shows changed. */
   readonly touched: (conversationId: string) => void;
+  /** Somebody looks: what no server tells of is asked again, if that is some time ago. */
+  readonly looked: () => void;
   readonly report: (error: unknown) => void;
 }
 

@@ -4,20 +4,6 @@ import { describe, expect, it, vi } from "vitest";
 import type { MessageItem, TokenReason } from "./index";
 import { ADA, BOB, clientOf, messages, online, open, pair, texts, until, untilTexts } from "./test/clients";
 
-describe("blocks", () => {
-  it("are a store that knows what was asked and what was done here", async () => {
-    const { ada } = await pair();
-    expect(ada.blocks.getSnapshot()).toEqual({ userIds: new Set(), loaded: false });
-    await ada.blocks.block(BOB);
-    expect(ada.blocks.getSnapshot()).toEqual({ userIds: new Set([BOB]), loaded: false });
-    expect(await ada.blocks.list()).toEqual([BOB]);
-    expect(ada.blocks.getSnapshot()).toEqual({ userIds: new Set([BOB]), loaded: true });
-    await ada.blocks.unblock(BOB);
-    expect(ada.blocks.getSnapshot().userIds).toEqual(new Set());
-    expect(await ada.blocks.list()).toEqual([]);
-  });
-});
-
 describe("the connection", () => {
   it("is nothing before connect, and live when everything arrived", async () => {
     const server = new FakeServer();

@@ -5,11 +5,10 @@ import type { Core } from "./core";
 import type { Emitter } from "./events";
 import type { Inbox } from "./inbox/inbox";
 import { IDLE, type JoinReply, type Link, type LinkEvents, type LinkState } from "./link/link";
-import type { TabEvents } from "./link/tabs";
+import type { TabEvents, TabNews } from "./link/tabs";
 import { Value } from "./observable";
-import type { OutboxNews } from "./outbox/outbox";
 import { sentEntry, type Runner } from "./outbox/runner";
-import type { Settings } from "./personal/account";
+import type { Devices, Settings } from "./personal/account";
 import type { DraftNews } from "./personal/drafts";
 import type { MessageBody } from "./types/body";
 import type { ClientEvents } from "./types/client";
@@ -25,6 +24,7 @@ export interface Parts {
   readonly runner: Runner;
   readonly inbox: Inbox;
   readonly settings: Settings;
+  readonly devices: Devices;
   readonly emitter: Emitter<ClientEvents>;
   readonly conversations: ReadonlyMap<string, Conversation>;
   readonly conversation: (id: string) => Conversation;
@@ -43,6 +43,10 @@ interface Refused {
 
 const NORMAL: ServiceState = { state: "normal", lost: [] };
 const REGISTER_RETRY_MS = 2_000;
+/** Somebody who goes to and fro between windows asks no more often than this. */
+const LOOK_MS = 3_000;
+/** Entries after which the server shows the conversation itself otherwise. */
+const CHANGES = new Set<unknown>(["conversation_updated", "member_added", "member_removed"]);
 
 export class Session implements TabEvents {
   readonly connection: Value<ConnectionState>;
@@ -52,7 +56,10 @@ export class Session implements TabEvents {
   private isLeader = true;
   private isRegistered = false;
   private epoch: string | null = null;
-  private share: (news: OutboxNews) => void = () => undefined;
+  private askedAt = 0;
+  /** Conversations that changed while one caught up, and with which entry. */
+  private readonly outdated = new Map<string, number>();
+  private share: (news: TabNews) => void = () => undefined;
   private readonly watches = new Map<object, { readonly id: string; end: (() => void) | null }>();
 
   constructor(private readonly parts: Parts) {
@@ -108,20 +115,33 @@ export class Session implements TabEvents {
   /** Set by a link that has other tabs to tell. */
   shareEntry: ((entry: Entry) => void) | null = null;
 
-  outboxChanged(news: OutboxNews): void {
+  outboxChanged(news: TabNews): void {
     this.share(news);
     if (this.isLeader) this.parts.runner.pump();
   }
 
-  heardOutbox(news: OutboxNews): void {
+  /** Another tab of the user is to ask who is blocked. */
+  shareBlocks(): void {
+    this.share({ op: "blocks" });
+  }
+
+  /** Somebody is back at the page, or opens a conversation: what another of their devices may have changed without a word is asked again. */
+  looked(): void {
+    if (!this.isOnline || Date.now() - this.askedAt < LOOK_MS) return;
+    this.askPersonal();
+    if (this.parts.devices.value.loaded) void this.parts.devices.refresh().catch(this.parts.core.report);
+  }
+
+  heardNews(news: TabNews): void {
     const { core } = this.parts;
+    if (news.op === "blocks") return void core.blocks.renew().catch(core.report);
     const id = news.op === "put" ? news.record.conversationId : core.outbox.get(news.id)?.conversationId;
     core.outbox.heard(news);
     if (id !== undefined) this.parts.conversations.get(id)?.changed();
     if (this.isLeader) this.parts.runner.pump();
   }
 
-  shareWith(share: (news: OutboxNews) => void): void {
+  shareWith(share: (news: TabNews) => void): void {
     this.share = share;
   }
 
@@ -168,6 +188,7 @@ export class Session implements TabEvents {
     const quiet = (work: Promise<void>): void => void work.catch(core.report);
     core.directory.forget(); // who came meanwhile is to be encrypted for
     quiet(inbox.refresh());
+    this.askPersonal();
     for (const conversation of conversations.values()) conversation.onOnline();
     quiet(core.drafts.refresh());
     quiet(core.scheduled.refresh());
@@ -186,6 +207,12 @@ export class Session implements TabEvents {
     if (this.isOnline) runner.online();
   }
 
+  private askPersonal(): void {
+    const { core } = this.parts;
+    this.askedAt = Date.now();
+    void core.blocks.renew().catch(core.report);
+  }
+
   private entry(entry: Entry): void {
     const { core, inbox } = this.parts;
     const conversation = this.parts.conversation(entry.conversationId);
@@ -199,8 +226,15 @@ export class Session implements TabEvents {
       }
     }
     inbox.receive(entry);
+    if (entry.type === "system" && CHANGES.has(entry.metadata["event"])) this.outdate(entry.conversationId, entry.seq);
     const isNew = conversation.receive(entry, !(isMine && entry.senderDeviceId === deviceId));
-    if (isNew && this.isSynced && isMessage(entry) && !(isMine && entry.senderDeviceId === deviceId) && !isMine) this.announce(conversation, entry.messageId);
+    if (isNew && this.isSynced && isMessage(entry) && !(isMine && entry.senderDeviceId === deviceId) && !isMine && !conversation.isSilenced(entry.senderId)) this.announce(conversation, entry.messageId);
+  }
+
+  /** Its settings or members are others now; while one catches up, once at the end. */
+  private outdate(conversationId: string, seq: number): void {
+    if (this.isSynced) this.parts.inbox.renew(conversationId, seq);
+    else this.outdated.set(conversationId, seq);
   }
 
   /** Tell the application of a live message once it can be read. */
@@ -225,7 +259,7 @@ export class Session implements TabEvents {
     if (receipt.recipientId !== this.parts.core.self().userId) return conversation.receipt(receipt);
     // One's own, on another device.
     if (receipt.status === "read") this.parts.inbox.get(receipt.conversationId)?.read(receipt.upTo, 0);
-    conversation.changed();
+    conversation.receipt(receipt);
   }
 
   private personal(update: { kind: string }): void {
@@ -256,6 +290,8 @@ export class Session implements TabEvents {
   private synced(): void {
     this.isSynced = true;
     this.told();
+    for (const [id, seq] of this.outdated) this.parts.inbox.renew(id, seq);
+    this.outdated.clear();
   }
 
   private resync({ conversationId, reason }: { conversationId?: string; reason: string }): void {

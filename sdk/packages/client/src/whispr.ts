@@ -5,6 +5,7 @@ import { Conversation } from "./conversation/conversation";
 import type { Core } from "./core";
 import { Emitter } from "./events";
 import { Inbox } from "./inbox/inbox";
+import { onReturn } from "./link/attention";
 import { openLink } from "./link/open";
 import type { Link, LinkEvents } from "./link/link";
 import { Outbox } from "./outbox/outbox";
@@ -50,6 +51,7 @@ export class Whispr implements WhisprClient {
   private readonly runner: Runner;
   private readonly session: Session;
   private link: Link | null = null;
+  private unlisten: (() => void) | null = null;
   private known: Identity | null;
   private starting: Promise<void> | null = null;
 
@@ -77,6 +79,10 @@ export class Whispr implements WhisprClient {
     };
     const isOnline = (): boolean => this.session.isOnline;
     const acks = new Acks(link, isOnline);
+    const shownAnew = (): void => {
+      for (const conversation of this.conversations.values()) conversation.changed();
+    };
+    this.blocks = new Blocks(this.rest, shownAnew, () => this.session.shareBlocks());
     this.inbox = new Inbox(this.rest, () => this.self().userId, (id) => this.conversation(id), (id) => this.drafts.of(id).text || null, this.report);
     this.core = {
       self: this.self,
@@ -87,6 +93,7 @@ export class Whispr implements WhisprClient {
       directory: this.security,
       outbox: this.outbox,
       acks,
+      blocks: this.blocks,
       drafts: this.drafts,
       scheduled: this.scheduled,
       isOnline,
@@ -94,11 +101,11 @@ export class Whispr implements WhisprClient {
       record: (id) => this.inbox.get(id),
       refresh: (id) => this.inbox.ask(id),
       touched: (id) => this.inbox.touched(id),
+      looked: () => this.session.looked(),
       report: this.report,
     };
     this.settings = new Settings(this.rest);
     this.devices = new Devices(this.rest);
-    this.blocks = new Blocks(this.rest);
     this.runner = new Runner(this.outbox, sealer, link, {
       stored: (record, outcome) => {
         const entry = entryOf(record, outcome, this.self());
@@ -112,6 +119,7 @@ export class Whispr implements WhisprClient {
       runner: this.runner,
       inbox: this.inbox,
       settings: this.settings,
+      devices: this.devices,
       emitter: this.emitter,
       conversations: this.conversations,
       conversation: (id) => this.conversation(id),
@@ -137,6 +145,8 @@ export class Whispr implements WhisprClient {
     this.starting = null;
     this.tokens.stop();
     this.runner.offline();
+    this.unlisten?.();
+    this.unlisten = null;
     this.link?.stop();
     this.link = null;
   }
@@ -196,6 +206,7 @@ export class Whispr implements WhisprClient {
     if (this.starting === null) return; // disconnected meanwhile
     this.link = link;
     this.session.rewatch();
+    this.unlisten ??= onReturn(() => this.session.looked());
     link.start();
   }
 

@@ -34,6 +34,7 @@ export { Expiry, Reactions, ReplyQuote, type ExpiryProps, type ReactionsProps, t
 export { MessageStatus, type MessageStatusProps } from "./components/MessageStatus";
 export { MessageText, type MessageTextProps } from "./components/MessageText";
 export { NoticeLine, type NoticeLineProps } from "./components/NoticeLine";
+export { ReactionPicker, type ReactionPickerProps } from "./components/ReactionPicker";
 export { RetryPanel, type RetryPanelProps } from "./components/RetryPanel";
 export { TypingIndicator, type TypingIndicatorProps } from "./components/TypingIndicator";
 export { useNow, useSecondsUntil } from "./hooks/clock";

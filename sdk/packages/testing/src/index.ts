@@ -5,6 +5,7 @@
  */
 export * from "./builders";
 export { decodeFrame, encodeFrame, FrameError, type Frame, type Ref } from "./frames";
-export type { FakeConversation } from "./log";
+export type { FakeConversation, FakeMember } from "./log";
 export { FakeServer, type FakeServerOptions, type Fault } from "./server";
+export type { FakeSocket } from "./socket";
 export { fakeToken, type Device } from "./token";

@@ -2,7 +2,8 @@
 import type { ConversationView, Entry, MemberView, MessageView, ReactionView } from "@whispr/client";
 import { buildConversation, buildEntry, buildMember, uuid } from "./builders";
 
-interface Member {
+/** Who is in a `FakeConversation`, and how far they are. */
+export interface FakeMember {
   readonly view: MemberView;
   delivered: number;
   read: number;
@@ -12,7 +13,7 @@ interface Member {
 export class FakeConversation {
   readonly id: string;
   readonly entries: Entry[] = [];
-  readonly members = new Map<string, Member>();
+  readonly members = new Map<string, FakeMember>();
   membersVersion = 1;
   settings: Record<string, unknown> = {};
 

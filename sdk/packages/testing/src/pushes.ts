@@ -6,6 +6,8 @@ import type { FakeServer } from "./server";
 import type { FakeSocket } from "./socket";
 
 type Payload = Readonly<Record<string, unknown>>;
+/** What is not read by then vanishes all the same. */
+const UNREAD_SECONDS = 604_800;
 export type Answer = { status: "ok" | "error"; response: object };
 
 /** What the server does and answers. With `isPending`, a send waits for `settle`. */
@@ -48,8 +50,10 @@ function send(server: FakeServer, socket: FakeSocket, conversation: FakeConversa
   if (typeof membersVersion === "number" && membersVersion !== conversation.membersVersion) {
     return { status: "error", response: server.refusal("stale_membership", undefined, { membersVersion: conversation.membersVersion }) };
   }
-  const expiresAt = typeof ttl === "number" ? new Date(Date.now() + ttl * 1_000).toISOString() : null;
-  const given = { ...(fields as Partial<Entry>), expiresAt, messageId: uuid() };
+  const isFromReading = typeof ttl === "number" && payload["ttlStart"] === "read";
+  const seconds = isFromReading ? UNREAD_SECONDS : ttl;
+  const expiresAt = typeof seconds === "number" ? new Date(Date.now() + seconds * 1_000).toISOString() : null;
+  const given = { ...(fields as Partial<Entry>), expiresAt, ...(isFromReading ? { ttlAfterRead: ttl } : {}), messageId: uuid() };
   if (!isPending) return store(server, socket, conversation, payload, given, { ...fields, conversationId: conversation.id });
   server.queue(() => {
     if (known(server, socket, payload, { ...fields, conversationId: conversation.id }) !== null) return;

@@ -41,6 +41,17 @@ const ROUTES: readonly (readonly [pattern: RegExp, route: Route])[] = [
         return found.viewFor(who.userId);
       }),
   ],
+  [
+    /^DELETE conversations\/([^/]+)$/,
+    (server, who, [id]) => {
+      const found = mine(server, who, id);
+      if (found === null || found.type === "direct") return null;
+      const userIds = [...found.members.keys()];
+      server.append(found, { type: "system", content: "", metadata: { event: "member_removed", userIds, by: who.userId }, clientRandom: null });
+      found.members.clear();
+      return ok(null, 204);
+    },
+  ],
   [/^GET conversations\/([^/]+)\/members$/, (server, who, [id]) => one(mine(server, who, id), (found) => ({ members: [...found.members.values()].map((member) => member.view) }))],
   [
     /^POST conversations\/([^/]+)\/members$/,

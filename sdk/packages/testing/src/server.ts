@@ -11,7 +11,7 @@ import { ERRORS, type ClientOptions, type Entry, type ErrorCode, type SendOutcom
 import { buildReceipt, uuid } from "./builders";
 import { FakeConversation } from "./log";
 import { handleRest, type RestAnswer } from "./rest";
-import { FakeSocket, type SocketHost } from "./socket";
+import { FakeSocket } from "./socket";
 import { fakeToken, readFakeToken, type Device } from "./token";
 import { handlePush } from "./pushes";
 
@@ -29,7 +29,7 @@ export type Fault = { readonly refuse: ErrorCode; readonly retryAfter?: number; 
 type Payload = Readonly<Record<string, unknown>>;
 
 /** A server in memory. What it holds can be read and changed; what goes wrong is said by `fail`, `close` and `down`. */
-export class FakeServer implements SocketHost {
+export class FakeServer {
   readonly conversations = new Map<string, FakeConversation>();
   readonly sockets = new Set<FakeSocket>();
   readonly drafts = new Map<string, { content: string; revision: number; deviceId: string }>();
@@ -204,6 +204,7 @@ export class FakeServer implements SocketHost {
     this.pushTo(socket, "sync_complete", { conversations: this.of(userId).length, messages });
   }
 
+  /** @internal */
   event(socket: FakeSocket, _topic: string, event: string, payload: Payload): { status: "ok" | "error"; response: object } | null {
     this.requests.push([event, payload]);
     const fault = this.takeFault(event);

@@ -19,17 +19,25 @@ const AUTH = "base64url.bearer.phx.";
 
 /** As much of a WebSocket as the phoenix package uses. Everything arrives in a later turn, as over a network. */
 export class FakeSocket {
+  /** @internal */
   readyState = 0;
+  /** @internal */
   binaryType = "arraybuffer";
+  /** @internal */
   bufferedAmount = 0;
+  /** @internal */
   onopen: (() => void) | null = null;
+  /** @internal */
   onclose: ((event: { code: number; reason: string; wasClean: boolean }) => void) | null = null;
+  /** @internal */
   onerror: ((event: unknown) => void) | null = null;
+  /** @internal */
   onmessage: ((event: { data: string }) => void) | null = null;
   device: Device | null = null;
   /** Topics that were joined, with the join_ref of each. */
   readonly topics = new Map<string, Ref>();
 
+  /** @internal */
   constructor(
     private readonly host: SocketHost,
     protocols: readonly string[] = [],
@@ -38,12 +46,14 @@ export class FakeSocket {
     setTimeout(() => this.open(atob(encoded)), 0);
   }
 
+  /** @internal */
   send(text: string): void {
     setTimeout(() => {
       if (this.readyState === 1) this.receive(text);
     }, 0);
   }
 
+  /** @internal */
   close(code = 1000, reason = ""): void {
     if (this.readyState >= 2) return;
     this.readyState = 2;

@@ -4,6 +4,7 @@ import random
 
 TRIES = 5
 STEPS = (1.0, 2.0, 4.0, 8.0, 16.0)  # seconds
+PARKED = 60.0  # seconds between the tries of what is parked, should the connection never break
 # A connection is tried for ever, and sooner at first: a restart of the server takes seconds.
 CONNECT_FIRST = 0.25
 CONNECT_MAX = 15.0
@@ -14,7 +15,8 @@ def retry_delay(tries: int, retry_after: float | None = None) -> float:
 
     Up to a quarter more, so that clients that failed together do not come back together.
     """
-    base = STEPS[min(tries, len(STEPS)) - 1] if retry_after is None else retry_after
+    step = STEPS[tries - 1] if tries <= len(STEPS) else PARKED
+    base = step if retry_after is None else retry_after
     return base * random.uniform(1.0, 1.25)
 
 

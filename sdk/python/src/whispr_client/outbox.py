@@ -175,12 +175,15 @@ class Outbox:
         sending.item = OutboxItem(item.number, item.conversation_id, fresh, item.payload)
 
     async def _wait(self, sending: Sending, retry_after: float | None) -> None:
-        """The pause after a try that failed; after the last one until something changes."""
+        """The pause after a try that failed; what is parked goes on sooner when something changes."""
         sending.tries += 1
+        pause = retry_delay(sending.tries, retry_after)
         if sending.tries < TRIES:
             sending.status = "waiting"
-            await asyncio.sleep(retry_delay(sending.tries, retry_after))
+            await asyncio.sleep(pause)
             return
         sending.status = "parked"
-        await self._retry.wait()
-        sending.tries = 0
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(pause):
+                await self._retry.wait()
+                sending.tries = 0

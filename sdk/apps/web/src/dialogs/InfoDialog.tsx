@@ -1,5 +1,5 @@
 import type { ConversationSnapshot, ConversationStore } from "@whispr/client";
-import { Avatar, Icon, TTL_CHOICES, titleOf, useCatalog, useClient, useConversation, useNames } from "@whispr/react";
+import { Avatar, Icon, TTL_CHOICES, titleOf, useCatalog, useClient, useConversation, useNames, useStore } from "@whispr/react";
 import { useEffect, useId, useState, type ReactNode } from "react";
 import type { Person } from "../people";
 import { closeConversation } from "../route";
@@ -7,7 +7,9 @@ import { useTexts } from "../texts/context";
 import { Dialog, Section, Switch } from "../ui/Dialog";
 import { useToasts } from "../ui/toast";
 import { Members } from "./Members";
+import { Mute } from "./Mute";
 import { Safety } from "./Safety";
+import { Scheduled } from "./Scheduled";
 
 export interface InfoDialogProps {
   readonly id: string;
@@ -34,11 +36,16 @@ export function InfoDialog({ id, people, onClose }: InfoDialogProps): ReactNode 
         </p>
         <p className="muted">{texts.members(info.memberCount)}</p>
       </div>
-      {isGroup ? <Members store={store} snapshot={snapshot} people={people} /> : info.peerId !== null && <Safety peerId={info.peerId} />}
+      {isGroup ? <Members store={store} snapshot={snapshot} people={people} onClose={onClose} /> : info.peerId !== null && <Safety peerId={info.peerId} />}
       <Integrity store={store} snapshot={snapshot} />
       <Scheduled snapshot={snapshot} />
+      {info.left ? null : (
+        <Section title={texts.mute}>
+          <Mute conversationId={id} />
+        </Section>
+      )}
       {info.left ? null : <ConversationSettings store={store} snapshot={snapshot} />}
-      {isGroup ? !info.left && <Leave store={store} onLeft={onClose} /> : info.peerId !== null && <Block peerId={info.peerId} />}
+      {isGroup ? !info.left && <Leave store={store} isOwner={info.role === "owner"} onLeft={onClose} /> : info.peerId !== null && <Block peerId={info.peerId} />}
     </Dialog>
   );
 }
@@ -57,35 +64,6 @@ function Integrity({ store, snapshot }: { readonly store: ConversationStore; rea
           </button>
         )}
       </div>
-    </Section>
-  );
-}
-
-function Scheduled({ snapshot }: { readonly snapshot: ConversationSnapshot }): ReactNode {
-  const texts = useTexts();
-  const catalog = useCatalog();
-  const client = useClient();
-  const toasts = useToasts();
-  const items = snapshot.scheduled.filter(({ state }) => state !== "sent");
-  return (
-    <Section title={texts.scheduled}>
-      {items.length === 0 && <p className="muted">{texts.nothingScheduled}</p>}
-      <ul className="rows">
-        {items.map((item) => (
-          <li key={item.id}>
-            <span>
-              <span dir="auto">{item.body?.text || item.body?.media?.name || "…"}</span>
-              <small>
-                {texts.scheduledFor(catalog.dateTime(item.at))}
-                {item.state !== "scheduled" && ` · ${texts.scheduledStates[item.state]}`}
-              </small>
-            </span>
-            <button type="button" className="wh-button wh-quiet wh-danger" onClick={() => void client.scheduled.cancel(item.id).catch(toasts.fail)}>
-              {texts.cancelScheduled}
-            </button>
-          </li>
-        ))}
-      </ul>
     </Section>
   );
 }
@@ -148,7 +126,7 @@ function GroupName({ name, onRename }: { readonly name: string; readonly onRenam
   );
 }
 
-function Leave({ store, onLeft }: { readonly store: ConversationStore; readonly onLeft: () => void }): ReactNode {
+function Leave({ store, isOwner, onLeft }: { readonly store: ConversationStore; readonly isOwner: boolean; readonly onLeft: () => void }): ReactNode {
   const texts = useTexts();
   const toasts = useToasts();
   const leave = async (): Promise<void> => {
@@ -162,11 +140,32 @@ function Leave({ store, onLeft }: { readonly store: ConversationStore; readonly 
     }
   };
   return (
-    <div className="section">
+    <div className="section stack">
       <button type="button" className="wh-button wh-danger" onClick={() => void leave()}>
         <Icon name="leave" /> {texts.leave}
       </button>
+      {isOwner && <DeleteGroup store={store} onDeleted={onLeft} />}
     </div>
+  );
+}
+
+/** Take the group from everybody: its owner alone may. */
+function DeleteGroup({ store, onDeleted }: { readonly store: ConversationStore; readonly onDeleted: () => void }): ReactNode {
+  const texts = useTexts();
+  const toasts = useToasts();
+  const remove = async (): Promise<void> => {
+    if (!window.confirm(texts.deleteGroupSure)) return;
+    try {
+      await store.delete();
+      onDeleted();
+    } catch (error) {
+      toasts.fail(error);
+    }
+  };
+  return (
+    <button type="button" className="wh-button wh-danger" onClick={() => void remove()}>
+      <Icon name="trash" /> {texts.deleteGroup}
+    </button>
   );
 }
 
@@ -175,27 +174,14 @@ function Block({ peerId }: { readonly peerId: string }): ReactNode {
   const texts = useTexts();
   const client = useClient();
   const toasts = useToasts();
-  const [isBlocked, setBlocked] = useState<boolean | null>(null);
-  useEffect(() => {
-    let isGone = false;
-    client.blocks.list().then((all) => !isGone && setBlocked(all.includes(peerId)), toasts.fail);
-    return () => {
-      isGone = true;
-    };
-  }, [client, peerId, toasts]);
-  const change = async (): Promise<void> => {
-    try {
-      await (isBlocked === true ? client.blocks.unblock(peerId) : client.blocks.block(peerId));
-      setBlocked(isBlocked !== true);
-    } catch (error) {
-      toasts.fail(error);
-    }
-  };
+  const { userIds, loaded } = useStore(client.blocks);
+  const isBlocked = userIds.has(peerId);
+  const change = (): void => void (isBlocked ? client.blocks.unblock(peerId) : client.blocks.block(peerId)).catch(toasts.fail);
   return (
     <div className="section stack">
-      {isBlocked === true && <p role="status">{texts.blocked}</p>}
-      <button type="button" className="wh-button wh-danger" disabled={isBlocked === null} onClick={() => void change()}>
-        <Icon name="block" /> {isBlocked === true ? texts.unblock : texts.block}
+      {isBlocked && <p role="status">{texts.blocked}</p>}
+      <button type="button" className="wh-button wh-danger" disabled={!loaded} onClick={change}>
+        <Icon name="block" /> {isBlocked ? texts.unblock : texts.block}
       </button>
     </div>
   );

@@ -1,7 +1,8 @@
 import type { ConversationSnapshot, ConversationStore, MemberView } from "@whispr/client";
-import { Avatar, Menu, useCatalog, useClient, useNames, type MenuEntry } from "@whispr/react";
+import { Avatar, Menu, useCatalog, useClient, useNames, useStore, type MenuEntry } from "@whispr/react";
 import { useState, type ReactNode } from "react";
 import type { Person } from "../people";
+import { openConversation } from "../route";
 import { useTexts } from "../texts/context";
 import { Section } from "../ui/Dialog";
 import { PeoplePicker } from "../ui/PeoplePicker";
@@ -11,10 +12,12 @@ export interface MembersProps {
   readonly store: ConversationStore;
   readonly snapshot: ConversationSnapshot;
   readonly people: readonly Person[];
+  /** Another conversation is opened. */
+  readonly onClose: () => void;
 }
 
 /** Who is in a group, with their roles; owners and admins add, remove, and change roles. */
-export function Members({ store, snapshot, people }: MembersProps): ReactNode {
+export function Members({ store, snapshot, people, onClose }: MembersProps): ReactNode {
   const texts = useTexts();
   const toasts = useToasts();
   const [isAdding, setAdding] = useState(false);
@@ -35,7 +38,7 @@ export function Members({ store, snapshot, people }: MembersProps): ReactNode {
     <Section title={texts.membersTitle}>
       <ul className="rows">
         {snapshot.members.map((member) => (
-          <Member key={member.userId} member={member} store={store} canManage={canManage} isOwner={role === "owner"} />
+          <Member key={member.userId} member={member} store={store} canManage={canManage} isOwner={role === "owner"} onClose={onClose} />
         ))}
       </ul>
       {canManage && !isAdding && (
@@ -60,15 +63,31 @@ export function Members({ store, snapshot, people }: MembersProps): ReactNode {
   );
 }
 
-function Member({ member, store, canManage, isOwner }: { readonly member: MemberView; readonly store: ConversationStore; readonly canManage: boolean; readonly isOwner: boolean }): ReactNode {
+interface MemberProps {
+  readonly member: MemberView;
+  readonly store: ConversationStore;
+  readonly canManage: boolean;
+  readonly isOwner: boolean;
+  readonly onClose: () => void;
+}
+
+function Member({ member, store, canManage, isOwner, onClose }: MemberProps): ReactNode {
   const texts = useTexts();
   const catalog = useCatalog();
   const nameOf = useNames();
   const client = useClient();
   const toasts = useToasts();
   const isMe = member.userId === client.identity?.userId;
+  const write = async (): Promise<void> => {
+    const { id } = await client.createConversation({ type: "direct", members: [member.userId] });
+    onClose();
+    openConversation(id);
+  };
   const name = isMe ? catalog.you : nameOf(member.userId);
+  const { userIds: blocked, loaded } = useStore(client.blocks);
+  const isBlocked = blocked.has(member.userId);
   const entries: MenuEntry[] = [];
+  if (!isMe) entries.push({ key: "write", label: texts.writeTo, icon: "send", onSelect: () => void write().catch(toasts.fail) });
   if (canManage && !isMe && member.role !== "owner") {
     if (isOwner) {
       const to = member.role === "admin" ? "member" : "admin";
@@ -76,13 +95,17 @@ function Member({ member, store, canManage, isOwner }: { readonly member: Member
     }
     entries.push({ key: "remove", label: texts.remove, isDanger: true, onSelect: () => void store.removeMember(member.userId).catch(toasts.fail) });
   }
+  if (!isMe && loaded) {
+    const change = (): Promise<void> => (isBlocked ? client.blocks.unblock(member.userId) : client.blocks.block(member.userId));
+    entries.push({ key: "block", label: isBlocked ? texts.unblock : texts.block, icon: "block", isDanger: !isBlocked, onSelect: () => void change().catch(toasts.fail) });
+  }
   const seen = member.online === true ? catalog.online : member.lastSeen ? catalog.lastSeen(catalog.dateTime(Date.parse(member.lastSeen))) : "";
   return (
     <li>
       <Avatar id={member.userId} name={nameOf(member.userId)} size="small" isOnline={member.online === true} />
       <span>
         <span dir="auto">{name}</span>
-        <small>{[texts.roles[member.role], seen].filter(Boolean).join(" · ")}</small>
+        <small>{[texts.roles[member.role], isBlocked && texts.blockedOne, seen].filter(Boolean).join(" · ")}</small>
       </span>
       {entries.length > 0 && <Menu label={`${texts.menu}: ${name}`} entries={entries} />}
     </li>

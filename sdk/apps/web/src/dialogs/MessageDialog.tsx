@@ -1,5 +1,5 @@
-import type { DeliveryReport, MessageItem } from "@whispr/client";
-import { MessageStatus, useCatalog, useClient, useNames } from "@whispr/react";
+import type { DeliveryReport, MessageItem, ReactionView } from "@whispr/client";
+import { MessageStatus, useCatalog, useClient, useConversation, useNames } from "@whispr/react";
 import { useEffect, useState, type ReactNode } from "react";
 import { useTexts } from "../texts/context";
 import { Dialog, Section } from "../ui/Dialog";
@@ -13,9 +13,12 @@ interface TraceStep {
 }
 
 /** When and to whom a message was delivered, and its way through the server. */
-export function MessageDialog({ message, onClose }: { readonly message: MessageItem; readonly onClose: () => void }): ReactNode {
+export function MessageDialog({ message: opened, onClose }: { readonly message: MessageItem; readonly onClose: () => void }): ReactNode {
   const texts = useTexts();
   const catalog = useCatalog();
+  const [store] = useConversation(opened.conversationId);
+  // As it is now: it is delivered, read and reacted to while one looks.
+  const message = (opened.messageId === null ? null : store.find(opened.messageId)) ?? opened;
   return (
     <Dialog title={texts.details} onClose={onClose}>
       {message.text ? (
@@ -31,8 +34,50 @@ export function MessageDialog({ message, onClose }: { readonly message: MessageI
         <dt>{texts.encryption}</dt>
         <dd>{message.security === "verified" ? catalog.verifiedSender : message.security === "changed_key" ? catalog.changedKey : catalog.unverified}</dd>
       </dl>
+      <Reactions message={message} />
       {message.mine ? <Delivery message={message} /> : <p className="muted">{texts.notYours}</p>}
     </Dialog>
+  );
+}
+
+/** Who reacted, and with what: all of them, where the message itself names the first ones alone. */
+function Reactions({ message }: { readonly message: MessageItem }): ReactNode {
+  const texts = useTexts();
+  const client = useClient();
+  const nameOf = useNames();
+  const { messageId, reactions } = message;
+  const [all, setAll] = useState<Readonly<Record<string, readonly string[]>>>({});
+  useEffect(() => {
+    let isGone = false;
+    for (const { emoji, count, userIds } of reactions) {
+      if (messageId === null || count <= userIds.length) continue;
+      client.request<{ reactions: readonly ReactionView[] }>("GET", `messages/${messageId}/reactions?emoji=${encodeURIComponent(emoji)}`).then(
+        ({ reactions: [found] }) => !isGone && found !== undefined && setAll((known) => ({ ...known, [emoji]: found.userIds })),
+        () => undefined, // the first ones are shown all the same
+      );
+    }
+    return () => {
+      isGone = true;
+    };
+  }, [client, messageId, reactions]);
+  if (reactions.length === 0) return null;
+  return (
+    <Section title={texts.reactions}>
+      <ul className="rows">
+        {reactions.map(({ emoji, count, userIds }) => {
+          const names = (count > userIds.length ? (all[emoji] ?? userIds) : userIds).map(nameOf);
+          return (
+            <li key={emoji}>
+              <span className="rows-emoji">{emoji}</span>
+              <span dir="auto">
+                {names.join(", ")}
+                {count > names.length && ` +${count - names.length}`}
+              </span>
+            </li>
+          );
+        })}
+      </ul>
+    </Section>
   );
 }
 

@@ -1,5 +1,5 @@
-import { Avatar, DeviceList, useClient, useDevices, useNames, useSecurity, useSettings } from "@whispr/react";
-import { useEffect, useId, useState, type ReactNode } from "react";
+import { Avatar, DeviceList, useClient, useDevices, useNames, useSecurity, useSettings, useStore } from "@whispr/react";
+import { useEffect, useId, type ReactNode } from "react";
 import { askForNotifications, canNotify } from "../notifications";
 import { choose, usePreferences, type Theme } from "../preferences";
 import type { Session } from "../session";
@@ -7,6 +7,7 @@ import { LANGUAGES, languageFor } from "../texts/catalog";
 import { useTexts } from "../texts/context";
 import { Dialog, Section, Switch } from "../ui/Dialog";
 import { useToasts } from "../ui/toast";
+import { Mute } from "./Mute";
 
 export interface SettingsDialogProps {
   readonly session: Session;
@@ -97,6 +98,7 @@ function Privacy(): ReactNode {
       <Switch label={texts.readReceipts} hint={texts.readReceiptsHint} isOn={settings.readReceipts} isDisabled={!loaded} onChange={(readReceipts) => change({ readReceipts })} />
       <Switch label={texts.lastSeen} hint={texts.lastSeenHint} isOn={settings.shareLastSeen} isDisabled={!loaded} onChange={(shareLastSeen) => change({ shareLastSeen })} />
       <Switch label={texts.notifications} hint={texts.notificationsHint} isOn={notifications && canNotify()} onChange={(isOn) => void notify(isOn)} />
+      <Mute />
       <Blocked />
     </Section>
   );
@@ -107,17 +109,11 @@ function Blocked(): ReactNode {
   const client = useClient();
   const nameOf = useNames();
   const toasts = useToasts();
-  const [blocked, setBlocked] = useState<readonly string[]>([]);
-  useEffect(() => {
-    let isGone = false;
-    client.blocks.list().then((all) => !isGone && setBlocked(all), toasts.fail);
-    return () => {
-      isGone = true;
-    };
-  }, [client, toasts]);
+  const { userIds } = useStore(client.blocks);
+  useEffect(() => void client.blocks.list().catch(() => undefined), [client]); // a user service may keep them itself
+  const blocked = [...userIds];
   if (blocked.length === 0) return null;
-  const unblock = (userId: string): void =>
-    void client.blocks.unblock(userId).then(() => setBlocked((all) => all.filter((one) => one !== userId)), toasts.fail);
+  const unblock = (userId: string): void => void client.blocks.unblock(userId).catch(toasts.fail);
   return (
     <>
       <h4>{texts.blockedPeople}</h4>

@@ -46,15 +46,25 @@ export interface Texts {
   readonly addMembers: string;
   readonly add: string;
   readonly remove: string;
+  readonly writeTo: string;
   readonly makeAdmin: string;
   readonly makeMember: string;
   readonly roles: Readonly<Record<"owner" | "admin" | "member", string>>;
   readonly leave: string;
   readonly leaveSure: string;
   readonly left: string;
+  readonly deleteGroup: string;
+  readonly deleteGroupSure: string;
+  readonly mute: string;
+  readonly muteHint: string;
+  readonly muteAll: string;
+  readonly muteAllHint: string;
+  readonly mutes: Readonly<Record<"on" | "hour" | "day" | "off", string>>;
+  readonly mutedUntil: (when: string) => string;
   readonly block: string;
   readonly unblock: string;
   readonly blocked: string;
+  readonly blockedOne: string;
   readonly blockedPeople: string;
   readonly nobodyBlocked: string;
   readonly conversationSettings: string;
@@ -67,6 +77,10 @@ export interface Texts {
   readonly scheduledFor: (when: string) => string;
   readonly scheduledStates: Readonly<Record<"scheduled" | "sent" | "failed" | "needs_reencrypt" | "cancelled", string>>;
   readonly cancelScheduled: string;
+  readonly changeScheduled: string;
+  readonly scheduledText: string;
+  readonly scheduledTime: string;
+  readonly scheduledCount: (count: number) => string;
 
   readonly integrity: Readonly<Record<"unknown" | "proven" | "broken" | "off", string>>;
   readonly integrityHint: Readonly<Record<"unknown" | "proven" | "broken" | "off", string>>;
@@ -89,6 +103,7 @@ export interface Texts {
   readonly details: string;
   readonly sentAt: string;
   readonly delivery: string;
+  readonly reactions: string;
   readonly trace: string;
   readonly traceSteps: Readonly<Record<string, string>>;
   readonly traceHint: string;

@@ -42,6 +42,7 @@ export function Main({ id, onInfo, onDetails }: MainProps): ReactNode {
                 <Icon name="warning" /> {texts.integrityHint.broken}
               </p>
             )}
+            <Later snapshot={snapshot} onInfo={onInfo} />
             {snapshot.info?.left === true && <p className="alarm">{texts.left}</p>}
           </>
         }
@@ -142,6 +143,18 @@ function KeyNotices({ snapshot, onCompare }: { readonly snapshot: ConversationSn
       </button>
     </div>
   ));
+}
+
+/** That something here is sent later. */
+function Later({ snapshot, onInfo }: { readonly snapshot: ConversationSnapshot; readonly onInfo: () => void }): ReactNode {
+  const texts = useTexts();
+  const count = snapshot.scheduled.filter(({ state }) => state !== "sent").length;
+  if (count === 0) return null;
+  return (
+    <button type="button" className="later" onClick={onInfo}>
+      <Icon name="clock" /> {texts.scheduledCount(count)}
+    </button>
+  );
 }
 
 /** What is shown while no conversation is open. */

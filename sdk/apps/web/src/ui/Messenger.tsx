@@ -5,6 +5,7 @@ import { GroupDialog } from "../dialogs/GroupDialog";
 import { InfoDialog } from "../dialogs/InfoDialog";
 import { MessageDialog } from "../dialogs/MessageDialog";
 import { SettingsDialog } from "../dialogs/SettingsDialog";
+import { isMuted } from "../muting";
 import { notify } from "../notifications";
 import type { People } from "../people";
 import { openConversation, useOpenConversation } from "../route";
@@ -91,7 +92,14 @@ function useNotifications(): void {
   useEffect(() => {
     told.current = { texts, nameOf };
   }, [texts, nameOf]);
-  useEffect(() => client.on("message", (item) => client.blocks.getSnapshot().userIds.has(item.senderId) || notify(item, told.current.texts.newMessageFrom(told.current.nameOf(item.senderId)))), [client]);
+  useEffect(
+    () =>
+      client.on("message", (item) => {
+        if (isMuted(client.settings.getSnapshot().settings, item.conversationId, Date.now())) return;
+        notify(item, told.current.texts.newMessageFrom(told.current.nameOf(item.senderId)));
+      }),
+    [client],
+  );
 }
 
 /** What follows the list of conversations and draws nothing: the page around it is not drawn with each message. */

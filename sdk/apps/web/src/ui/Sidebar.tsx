@@ -1,5 +1,6 @@
 import { Avatar, ConversationList, Icon, titleOf, useCatalog, useClient, useInbox, useNames } from "@whispr/react";
 import { useMemo, useState, type ReactNode } from "react";
+import { useMuted } from "../muting";
 import type { Person } from "../people";
 import { openConversation } from "../route";
 import type { Session } from "../session";
@@ -27,6 +28,7 @@ export function Sidebar({ session, people, openId, online, onNewGroup, onSetting
   const inbox = useInbox();
   const client = useClient();
   const toasts = useToasts();
+  const muted = useMuted();
   const [wanted, setWanted] = useState("");
   const { conversations } = inbox;
   const shown = useMemo(
@@ -80,7 +82,7 @@ export function Sidebar({ session, people, openId, online, onNewGroup, onSetting
             </a>
           </div>
         )}
-        {shown.length > 0 && <ConversationList conversations={shown} selectedId={openId} online={online} onSelect={openConversation} />}
+        {shown.length > 0 && <ConversationList conversations={shown} selectedId={openId} online={online} muted={muted} onSelect={openConversation} />}
         {inbox.hasMore && (
           <button type="button" className="wh-button wh-quiet" disabled={inbox.loading} onClick={() => void client.inbox.loadMore().catch(toasts.fail)}>
             {texts.loadMore}

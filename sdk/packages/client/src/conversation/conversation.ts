@@ -21,6 +21,7 @@ export class Conversation extends ConversationState implements ConversationStore
     this.openCount += 1;
     if (this.openCount === 1 && this.loaded) this.markFirstUnread();
     if (!this.loaded && this.core.isOnline()) void this.load();
+    this.core.looked();
     const unwatch = this.core.link.watch(this.id);
     let isOpen = true;
     return () => {
@@ -75,14 +76,17 @@ export class Conversation extends ConversationState implements ConversationStore
   }
 
   markRead(seq?: number): void {
-    const upTo = Math.min(seq ?? this.log.held, this.log.held);
+    let upTo = Math.min(seq ?? this.log.held, this.log.held);
     const record = this.core.record(this.id);
     if (upTo <= 0 || record === null) return;
     const { userId } = this.core.self();
+    // What follows and is not shown, nobody can scroll to.
+    for (let next = this.log.at(upTo + 1); upTo < this.log.held && next !== null && !this.items.isNews(next.entry); next = this.log.at(upTo + 1)) upTo += 1;
     let left = 0;
     for (const { entry } of this.log.between(upTo + 1, this.log.held)) if (isMessage(entry) && entry.senderId !== userId) left += 1;
     if (!record.read(upTo, left)) return;
     this.core.acks.read(this.id, upTo);
+    this.items.read(userId, upTo, Date.now());
     this.changed();
   }
 
@@ -161,6 +165,10 @@ export class Conversation extends ConversationState implements ConversationStore
     await this.core.rest.request("PATCH", this.path(), { settings });
     await this.core.refresh(this.id);
     this.changed();
+  }
+
+  async delete(): Promise<void> {
+    await this.core.rest.request("DELETE", this.path());
   }
 
   delivery(messageId: string): Promise<DeliveryReport> {

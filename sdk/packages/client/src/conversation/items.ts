@@ -16,6 +16,9 @@ export class Items {
   private readonly made = new Map<string, TimelineItem>();
   private readonly changes = new Map<string, Entry[]>();
   private readonly hidden = new Set<string>();
+  /** Places of messages whose time begins with their reading, and when it ends, in ms since 1970, of those that were read. */
+  private readonly unread = new Set<number>();
+  private readonly ends = new Map<string, number>();
   /** When the next message expires, in ms since 1970. */
   nextExpiry: number | null = null;
 
@@ -23,11 +26,19 @@ export class Items {
     private readonly log: Log,
     private readonly opener: Opener,
     private readonly self: () => Identity,
+    /** Whether nothing of a sender is shown. */
+    private readonly isSilenced: (senderId: string) => boolean,
   ) {}
 
-  /** An entry was added to the log: what it changes is made anew. */
-  note(entry: Entry): void {
+  /**
+   * An entry was added to the log: what it changes is made anew. `isReading`: a page of history is on its way, which may
+   * bring the message that is changed as it was before. Otherwise history shows with a message all that changed it, so
+   * nothing is kept for one that is not here.
+   */
+  note(entry: Entry, isReading: boolean): void {
+    if (entry.ttlAfterRead != null) this.unread.add(entry.seq);
     for (const target of targetsOf(entry)) {
+      if (!isReading && this.log.find(target) === null) continue;
       const known = this.changes.get(target) ?? [];
       // An old change that comes again under its own key is a repetition, whoever repeats it.
       if (!known.some((change) => change.seq === entry.seq || isRepetition(change, entry))) known.push(entry);
@@ -35,6 +46,24 @@ export class Items {
       this.changes.set(target, known);
       this.made.delete(target);
     }
+  }
+
+  /** Somebody read up to there, at `at` (ms since 1970): the time of what vanishes after its reading runs from then on. */
+  read(userId: string, upTo: number, at: number): void {
+    const { userId: self } = this.self();
+    for (const seq of this.unread) {
+      const entry = seq > upTo ? null : (this.log.at(seq)?.entry ?? null);
+      // One's own reading counts for what others wrote, theirs for what oneself wrote.
+      if (entry === null || (entry.senderId === self) === (userId === self)) continue;
+      this.unread.delete(seq);
+      this.ends.set(entry.messageId, at + (entry.ttlAfterRead ?? 0) * 1_000);
+      this.made.delete(entry.messageId);
+    }
+  }
+
+  /** No page is on its way any more: nothing is kept of what is not here. */
+  settle(): void {
+    for (const target of this.changes.keys()) if (this.log.find(target) === null) this.changes.delete(target);
   }
 
   stale(messageIds: readonly string[]): void {
@@ -48,6 +77,8 @@ export class Items {
 
   clear(): void {
     this.made.clear();
+    this.unread.clear();
+    this.ends.clear();
     this.changes.clear();
   }
 
@@ -56,9 +87,11 @@ export class Items {
     for (const id of messageIds) {
       for (const change of this.changes.get(id) ?? []) this.opener.drop(change.messageId);
       this.changes.delete(id);
+      this.ends.delete(id);
       this.made.delete(id);
       this.opener.drop(id);
     }
+    for (const seq of this.unread) if (seq < this.log.first) this.unread.delete(seq);
   }
 
   /** Everything in order; `waiting` is what the outbox holds of this conversation. */
@@ -99,9 +132,14 @@ export class Items {
     return null;
   }
 
+  /** Whether an entry is a message of somebody else's that is shown: what one can have read, or not. */
+  isNews(entry: Entry): boolean {
+    return isMessage(entry) && entry.senderId !== this.self().userId && !this.isSilenced(entry.senderId);
+  }
+
   private itemOf(placed: Placed, summary: Summary): TimelineItem | null {
     const { entry } = placed;
-    if (this.hidden.has(entry.messageId)) return null;
+    if (this.hidden.has(entry.messageId) || (isMessage(entry) && this.isSilenced(entry.senderId))) return null;
     if (entry.type === "system") return this.made.get(entry.messageId) ?? this.keep(noticeOf(entry));
     if (!isMessage(entry)) return null;
     const found = this.made.get(entry.messageId);
@@ -122,7 +160,10 @@ export class Items {
   private messageOf(placed: Placed): MessageItem {
     const { userId } = this.self();
     const folded = fold(placed, this.changes.get(placed.entry.messageId) ?? [], userId, Date.now());
-    const { entry, gone } = folded;
+    const { entry } = folded;
+    const end = this.ends.get(entry.messageId) ?? null;
+    const gone = folded.gone ?? (end !== null && end <= Date.now() ? ("expired" as const) : null);
+    const expiresAt = entry.expiresAt === null ? null : Math.min(Date.parse(entry.expiresAt), end ?? Infinity);
     const { body, security } = gone === null ? this.opener.get(folded) : { body: null, security: "verified" as const };
     return {
       kind: "message",
@@ -143,9 +184,9 @@ export class Items {
       edited: folded.edited,
       editedAt: folded.editedAt === null ? null : Date.parse(folded.editedAt),
       gone,
-      expiresAt: entry.expiresAt === null ? null : Date.parse(entry.expiresAt),
-      ttlAfterRead: entry.ttlAfterRead ?? null,
-      reactions: folded.reactions,
+      expiresAt,
+      ttlAfterRead: end === null ? (entry.ttlAfterRead ?? null) : null,
+      reactions: gone === null ? folded.reactions : [],
       security,
       status: null,
       failure: null,

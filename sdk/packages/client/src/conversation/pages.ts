@@ -15,6 +15,8 @@ export class Pages {
   /** The lowest seq that the user may see, once it is known. */
   private beginning: number | null = null;
   private filling = false;
+  /** Pages that were asked for and are not here yet. */
+  private reading = 0;
 
   constructor(
     private readonly id: string,
@@ -23,6 +25,10 @@ export class Pages {
     private readonly core: Core,
     private readonly changed: () => void,
   ) {}
+
+  get isReading(): boolean {
+    return this.reading > 0;
+  }
 
   get hasEarlier(): boolean {
     return this.log.first > (this.beginning ?? 1);
@@ -84,12 +90,21 @@ export class Pages {
   private async fetch(query: { before?: number; after?: number; limit: number }): Promise<{ hasMore: boolean; isWhole: boolean }> {
     // What history shows includes every change that was there when it was asked.
     const known = Math.max(this.log.newest, this.core.record(this.id)?.view.lastSeq ?? 0);
-    const answer = answerOf(await this.core.link.push("history", { conversationId: this.id, ...query }));
+    this.reading += 1;
+    try {
+      return this.take(answerOf(await this.core.link.push("history", { conversationId: this.id, ...query })), known);
+    } finally {
+      this.reading -= 1;
+      if (!this.isReading) this.items.settle();
+    }
+  }
+
+  private take(answer: unknown, known: number): { hasMore: boolean; isWhole: boolean } {
     const { messages, hasMore, degraded } = answer as { messages: readonly MessageView[]; hasMore: boolean; degraded?: boolean };
     if (!Array.isArray(messages)) throw new InvalidInputError("history without messages");
     const asOf = Math.max(known, ...messages.map((entry) => entry.seq));
     for (const entry of [...messages].sort((one, other) => one.seq - other.seq)) {
-      if (this.log.add(entry, asOf)) this.items.note(entry);
+      if (this.log.add(entry, asOf)) this.items.note(entry, true);
     }
     this.changed();
     return { hasMore, isWhole: degraded !== true };

@@ -1,6 +1,7 @@
 /** What is known of one conversation: its log as far as it is here, who is where in it, and how it is read. */
 import type { Core } from "../core";
 import { Observable } from "../observable";
+import { LIMITS } from "../protocol.gen";
 import type { ConversationSnapshot, Integrity, Presence } from "../types/conversation";
 import type { MessageItem } from "../types/timeline";
 import type { Entry, MemberView, Receipt } from "../types/wire";
@@ -16,6 +17,8 @@ import { Typing } from "./typing";
 const GLANCE = 10;
 /** Messages that a large screen shows at once. */
 const SCREEN = 20;
+/** Read ones above the first unread one, on its page. */
+const ABOVE = 10;
 /** What a conversation that nobody looks at keeps in memory, and when it is cut down to that. */
 const IDLE_KEPT = 100;
 const IDLE_MAX = 300;
@@ -38,6 +41,7 @@ export class ConversationState {
   protected loaded = false;
   protected error: Error | null = null;
   protected firstUnreadSeq: number | null = null;
+  private readAtOpen = 0;
   /** The place that one reads from was found, and what is there is not drawn yet. */
   private isPlaced = false;
   private readonly pages: Pages;
@@ -52,7 +56,7 @@ export class ConversationState {
       this.items.stale(messageIds);
       this.changed();
     });
-    this.items = new Items(this.log, this.opener, core.self);
+    this.items = new Items(this.log, this.opener, core.self, (senderId) => this.isSilenced(senderId));
     this.pages = new Pages(id, this.log, this.items, core, () => this.changed());
     this.typing = new Typing(id, core.link, () => this.changed());
     this.store = new Observable((before) => this.snapshot(before));
@@ -76,6 +80,27 @@ export class ConversationState {
     return this.openCount > 0;
   }
 
+  /** In a group, what a blocked person writes arrives like everything else, and is not shown. */
+  isSilenced(userId: string): boolean {
+    const { userIds } = this.core.blocks.value;
+    return userIds.has(userId) && this.core.record(this.id)?.view.type === "group";
+  }
+
+  /** Who is writing. */
+  writing(): string[] {
+    return this.typing.list().filter((userId) => !this.isSilenced(userId));
+  }
+
+  /** How many messages after `readSeq` are counted as unread by the server, and not shown. */
+  silencedAfter(readSeq: number): number {
+    if (this.core.blocks.value.userIds.size === 0) return 0;
+    let count = 0;
+    for (const { entry } of this.log.between(Math.max(readSeq + 1, this.log.first), this.log.held)) {
+      if (isMessage(entry) && this.isSilenced(entry.senderId)) count += 1;
+    }
+    return count;
+  }
+
   /** The last message, for the inbox. */
   preview(): MessageItem | null {
     return this.items.last(this.summary());
@@ -95,7 +120,7 @@ export class ConversationState {
     // What is before the page that is shown is read from history when somebody scrolls there.
     const isNew = entry.seq < this.log.first ? false : this.log.add(entry);
     if (isNew) {
-      this.items.note(entry);
+      this.items.note(entry, this.pages.isReading);
       this.typing.heard(entry.senderId, false);
       if (entry.type === "system") this.onSystem(entry);
     }
@@ -109,8 +134,9 @@ export class ConversationState {
     return isNew;
   }
 
-  receipt({ recipientId, status, upTo }: Receipt): void {
+  receipt({ recipientId, status, upTo, timestamp }: Receipt): void {
     this.receipts.raise(recipientId, status, upTo);
+    if (status === "read") this.items.read(recipientId, upTo, Date.parse(timestamp));
     this.changed();
   }
 
@@ -178,6 +204,7 @@ export class ConversationState {
   async loadEarlier(limit?: number): Promise<void> {
     if (!this.loaded) return this.load();
     await this.pages.earlier(limit);
+    this.moveFirstUnread();
   }
 
   protected get hasEarlier(): boolean {
@@ -191,7 +218,9 @@ export class ConversationState {
     if (!this.loaded && head > this.log.held + PAGE) this.log.clear();
     const first = !this.loaded;
     if (first) {
-      if (!this.hasEnd(head)) await this.pages.last();
+      // With what is unread, so that one begins to read at the first of it, as far as one page goes.
+      const unread = head - (this.core.record(this.id)?.readSeq ?? head);
+      if (!this.hasEnd(head)) await this.pages.last(Math.min(LIMITS.pageMax, Math.max(PAGE, unread + ABOVE)));
       this.loaded = true;
       this.markFirstUnread();
       this.changed();
@@ -213,14 +242,23 @@ export class ConversationState {
   }
 
   protected markFirstUnread(): void {
-    const { userId } = this.core.self();
-    const readSeq = this.core.record(this.id)?.readSeq ?? 0;
+    this.readAtOpen = this.core.record(this.id)?.readSeq ?? 0;
     this.firstUnreadSeq = null;
-    for (const { entry } of this.log.between(Math.max(readSeq + 1, this.log.first), this.log.held)) {
-      if (!isMessage(entry) || entry.senderId === userId) continue;
+    for (const { entry } of this.log.between(Math.max(this.readAtOpen + 1, this.log.first), this.log.held)) {
+      if (!this.items.isNews(entry)) continue;
       this.firstUnreadSeq = entry.seq;
       this.isPlaced = true;
       return;
+    }
+  }
+
+  /** What came before the first page was unread too: the line goes up with it. */
+  private moveFirstUnread(): void {
+    if (this.firstUnreadSeq === null) return;
+    for (const { entry } of this.log.between(Math.max(this.readAtOpen + 1, this.log.first), this.firstUnreadSeq - 1)) {
+      if (!this.items.isNews(entry)) continue;
+      this.firstUnreadSeq = entry.seq;
+      return this.changed();
     }
   }
 
@@ -275,9 +313,9 @@ export class ConversationState {
       heldSeq: log.held,
       readSeq: record?.readSeq ?? 0,
       firstUnreadKey: firstUnread === null ? null : (this.items.find(firstUnread.entry.messageId, this.summary())?.key ?? null),
-      unread: record?.unread ?? 0,
+      unread: record?.info.unread ?? 0,
       members: this.members,
-      typing: this.typing.list(),
+      typing: this.writing(),
       presence: this.presence,
       draft: core.drafts.of(id),
       scheduled: core.scheduled.of(id),

@@ -3,7 +3,7 @@ import type { Conversation } from "../conversation/conversation";
 import { RequestError } from "../errors";
 import { Observable } from "../observable";
 import type { Rest } from "../rest";
-import type { InboxConversation, InboxSnapshot, InboxStore } from "../types/conversation";
+import type { InboxSnapshot, InboxStore } from "../types/conversation";
 import type { ConversationView, Entry } from "../types/wire";
 import { InboxRecord } from "./record";
 
@@ -72,10 +72,20 @@ export class Inbox implements InboxStore {
     return asked;
   }
 
+  /** Entry `seq` changed it: ask how it is now, unless what is known is from after that. */
+  renew(id: string, seq: number): void {
+    const asked = this.asking.get(id) ?? Promise.resolve();
+    const again = async (): Promise<void> => {
+      if ((this.records.get(id)?.asOf ?? seq) < seq) await this.ask(id);
+    };
+    // Who is no member any more may not ask; without a connection the next one asks for all.
+    void asked.then(again, again).catch(() => undefined);
+  }
+
   put(view: ConversationView): InboxRecord {
     const known = this.records.get(view.id);
     if (known !== undefined) known.renew(view);
-    const record = known ?? new InboxRecord(view, () => this.beside(view.id));
+    const record = known ?? new InboxRecord(view, (readSeq) => this.beside(view.id, readSeq));
     this.records.set(view.id, record);
     this.conversation(view.id).infoChanged();
     this.store.changed();
@@ -100,9 +110,9 @@ export class Inbox implements InboxStore {
     if (this.records.delete(id)) this.store.changed();
   }
 
-  private beside(id: string): Pick<InboxConversation, "preview" | "typing" | "draft"> {
+  private beside(id: string, readSeq: number) {
     const conversation = this.conversation(id);
-    return { preview: conversation.preview(), typing: conversation.typing.list(), draft: this.draft(id) };
+    return { preview: conversation.preview(), typing: conversation.writing(), draft: this.draft(id), silenced: conversation.silencedAfter(readSeq) };
   }
 
   private async load(cursor: string | null): Promise<void> {

@@ -6,15 +6,18 @@ import type { ConversationView, Entry } from "../types/wire";
 export class InboxRecord {
   unread: number;
   readSeq: number;
+  /** Up to which entry what the server said of it is true. */
+  asOf: number;
   private made: InboxConversation | null = null;
 
   constructor(
     public view: ConversationView,
-    /** What the rest of the client knows of it. */
-    private readonly beside: () => Pick<InboxConversation, "preview" | "typing" | "draft">,
+    /** What the rest of the client knows of it; `silenced`: unread ones that are not shown. */
+    private readonly beside: (readSeq: number) => Pick<InboxConversation, "preview" | "typing" | "draft"> & { readonly silenced: number },
   ) {
     this.unread = view.unread;
     this.readSeq = view.readSeq;
+    this.asOf = view.lastSeq;
   }
 
   get info(): InboxConversation {
@@ -33,6 +36,7 @@ export class InboxRecord {
   /** The server said how it is now. Entries that came meanwhile are not taken back. */
   renew(view: ConversationView): void {
     const isNewer = view.lastSeq >= this.view.lastSeq;
+    this.asOf = Math.max(this.asOf, view.lastSeq);
     this.view = isNewer ? view : { ...view, lastSeq: this.view.lastSeq, lastSentAt: this.view.lastSentAt };
     if (isNewer && view.readSeq >= this.readSeq) this.unread = view.unread;
     this.readSeq = Math.max(this.readSeq, view.readSeq);
@@ -67,6 +71,7 @@ export class InboxRecord {
   private make(): InboxConversation {
     const { id, type, peerId, memberCount, role, settings, lastSeq, leftSeq } = this.view;
     const base = { id, type, peerId: peerId ?? null, memberCount, role, settings, lastSeq };
-    return { ...base, lastAt: this.lastAt, unread: this.unread, left: leftSeq != null, ...this.beside() };
+    const { silenced, ...beside } = this.beside(this.readSeq);
+    return { ...base, lastAt: this.lastAt, unread: Math.max(0, this.unread - silenced), left: leftSeq != null, ...beside };
   }
 }

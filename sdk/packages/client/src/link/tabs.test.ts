@@ -113,6 +113,15 @@ describe("two tabs of one device", () => {
     await vi.waitFor(() => expect(heard).toEqual(["for all of them"]));
   });
 
+  it("know at once whom the other one blocked", async () => {
+    const { first, second } = await tabs();
+    await Promise.all([first, second].map((tab) => until(tab.blocks, ({ loaded }) => loaded)));
+    await second.blocks.block(BOB);
+    await until(first.blocks, ({ userIds }) => userIds.has(BOB));
+    await first.blocks.unblock(BOB);
+    await until(second.blocks, ({ userIds }) => !userIds.has(BOB));
+  });
+
   it("cost a tab that is alone no copy of what arrives", async () => {
     const server = new FakeServer();
     const { id } = server.conversation([ADA, BOB]);

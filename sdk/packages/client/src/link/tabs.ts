@@ -28,7 +28,10 @@ type Message =
   | { readonly t: "watch"; readonly id: string; readonly from: string; readonly on: boolean }
   | { readonly t: "push"; readonly id: string; readonly event: string; readonly payload: object }
   | { readonly t: "result"; readonly id: string; readonly result: WireResult }
-  | { readonly t: "outbox"; readonly news: OutboxNews };
+  | { readonly t: "news"; readonly news: TabNews };
+
+/** What any tab tells all others: its outbox changed, or whom the user blocks. */
+export type TabNews = OutboxNews | { readonly op: "blocks" };
 
 /** What the session does differently in a tab that leads. */
 export interface TabEvents {
@@ -36,8 +39,8 @@ export interface TabEvents {
   /** What this tab sent: no socket is told of it. */
   shareEntry: ((entry: Entry) => void) | null;
   leads(isLeader: boolean): void;
-  heardOutbox(news: OutboxNews): void;
-  shareWith(share: (news: OutboxNews) => void): void;
+  heardNews(news: TabNews): void;
+  shareWith(share: (news: TabNews) => void): void;
 }
 
 export class SharedLink implements Link {
@@ -64,7 +67,7 @@ export class SharedLink implements Link {
   ) {
     this.channel = new BroadcastChannel(name);
     this.channel.onmessage = (message: MessageEvent<Message>) => void this.heard(message.data);
-    tabs.shareWith((news) => this.tell({ t: "outbox", news }));
+    tabs.shareWith((news) => this.tell({ t: "news", news }));
   }
 
   start(): void {
@@ -161,7 +164,7 @@ export class SharedLink implements Link {
   }
 
   private async heard(message: Message): Promise<void> {
-    if (message.t === "outbox") return this.tabs.heardOutbox(message.news);
+    if (message.t === "news") return this.tabs.heardNews(message.news);
     if (this.own !== null) return this.asked(this.own, message);
     if (message.t === "state") {
       this.state = message.state;

@@ -31,12 +31,13 @@ function after(codes: readonly (string | null)[], jitter = 0, retryAfter: number
 }
 
 describe("a refusal for now", () => {
-  it("waits 1, 2, 4, 8 s, and is parked after the fifth", () => {
+  it("waits 1, 2, 4, 8, 16 s, is parked with the fifth, and is tried again each minute then", () => {
     expect([...BACKOFF_MS]).toEqual([1_000, 2_000, 4_000, 8_000, 16_000]);
-    const waits = [1, 2, 3, 4].map((tries) => (after(Array<null>(tries).fill(null)).nextTryAt ?? 0) - NOW);
-    expect(waits).toEqual([1_000, 2_000, 4_000, 8_000]);
+    const waits = [1, 2, 3, 4, 5, 6, 7].map((tries) => (after(Array<null>(tries).fill(null)).nextTryAt ?? 0) - NOW);
+    expect(waits).toEqual([1_000, 2_000, 4_000, 8_000, 16_000, PARKED_MS, PARKED_MS]);
+    expect(after(Array<null>(4).fill(null)).state).toBe("waiting");
     const parked = after(Array<null>(5).fill(null));
-    expect(parked).toMatchObject({ state: "parked", attempts: 5, nextTryAt: NOW + PARKED_MS, clientRandom: 7, frozen: RECORD.frozen });
+    expect(parked).toMatchObject({ state: "parked", attempts: 5, clientRandom: 7, frozen: RECORD.frozen });
     expect(parked.failure).toMatchObject({ code: "max_retries_exceeded", willRetry: true });
   });
 
@@ -47,6 +48,8 @@ describe("a refusal for now", () => {
   it("waits as long as the server says", () => {
     expect(after(["temporary_unavailable"], 0, 30).nextTryAt).toBe(NOW + 30_000);
     expect(after(["rate_limited"], 0, 12).nextTryAt).toBe(NOW + 12_000);
+    // After the fifth try too.
+    expect(after(Array<string>(5).fill("rate_limited"), 0, 300)).toMatchObject({ state: "parked", nextTryAt: NOW + 300_000 });
   });
 
   it("keeps the key and the bytes", () => {

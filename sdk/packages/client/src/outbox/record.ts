@@ -45,9 +45,9 @@ export interface OutboxRecord {
   readonly isUncertain: boolean;
 }
 
-/** Specification §5.2: 1, 2, 4, 8, 16 s, then it is parked. */
+/** Specification §5.2: pauses after the first to the fifth try; with the fifth it is parked. */
 export const BACKOFF_MS = [1_000, 2_000, 4_000, 8_000, 16_000] as const;
-/** A parked item is looked at again after this time, should the connection never break. */
+/** A parked item is tried again after the last pause, and then after this time each, should the connection never break. */
 export const PARKED_MS = 60_000;
 /** So often is one made anew without a pause, before it counts as a refusal. */
 export const RENEWALS_MAX = 5;
@@ -103,7 +103,7 @@ export function refused(record: OutboxRecord, error: RequestError | null, now: n
   const nextTryAt = now + Math.round(pause * (1 + jitter / 4));
   if (attempts < BACKOFF_MS.length) return { ...record, state: "waiting", attempts, nextTryAt, failure, isUncertain };
   const parked = { ...failure, code: "max_retries_exceeded", message: `${attempts} tries failed: ${failure.message}` };
-  return { ...record, state: "parked", attempts, nextTryAt: now + PARKED_MS, failure: parked, isUncertain };
+  return { ...record, state: "parked", attempts, nextTryAt, failure: parked, isUncertain };
 }
 
 /** Made anew under another key, because this one belongs to something else, or because its text was changed. */

@@ -1,5 +1,6 @@
 /** Messages that wait at the server for their time; held ones are encrypted again for whoever is there by then. */
 import { decodeBase64 } from "../base64";
+import { InvalidInputError } from "../errors";
 import { Observable } from "../observable";
 import { drawClientRandom } from "../outbox/random";
 import type { Rest } from "../rest";
@@ -50,6 +51,13 @@ export class Scheduled implements ScheduledStore {
     this.keep(view, this.items.get(id)?.body ?? null);
   }
 
+  async edit(id: string, input: MessageBody | string): Promise<void> {
+    const view = await this.rest.request<ScheduledView>("GET", `messages/scheduled/${id}`);
+    if (view.deviceId !== this.self().deviceId) throw new InvalidInputError("the device that wrote it alone can change what it says");
+    const before = this.items.get(id)?.body ?? (await this.open(view));
+    await this.replace(view, typeof input === "string" ? { ...before, text: input } : input);
+  }
+
   async cancel(id: string): Promise<void> {
     await this.rest.request("DELETE", `messages/scheduled/${id}`);
     this.drop(id);
@@ -80,17 +88,18 @@ export class Scheduled implements ScheduledStore {
   private async again(view: ScheduledView, body: MessageBody): Promise<void> {
     this.keep(view, body);
     if (view.deviceId !== this.self().deviceId) return; // it is sent as that device, which alone can sign for it
+    await this.replace(view, body).catch(this.report);
+  }
+
+  /** The whole send anew, under its key. */
+  private async replace(view: ScheduledView, body: MessageBody): Promise<void> {
     const options: SendOptions = {
       ...(view.replyTo == null ? {} : { replyTo: view.replyTo }),
       ...(view.ttl == null ? {} : { ttl: view.ttl, ttlStart: view.ttlStart === "read" ? "read" : "send" }),
       ...(view.metadata == null ? {} : { metadata: view.metadata }),
     };
-    try {
-      const send = await this.sendOf(view.conversationId, view.clientRandom, body, options);
-      this.keep(await this.rest.request<ScheduledView>("PUT", `messages/scheduled/${view.id}`, send), body);
-    } catch (error) {
-      this.report(error);
-    }
+    const send = await this.sendOf(view.conversationId, view.clientRandom, body, options);
+    this.keep(await this.rest.request<ScheduledView>("PUT", `messages/scheduled/${view.id}`, send), body);
   }
 
   private async sendOf(conversationId: string, clientRandom: number, body: MessageBody, options: SendOptions): Promise<object> {

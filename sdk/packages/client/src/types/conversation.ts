@@ -156,6 +156,8 @@ export interface ConversationStore extends Store<ConversationSnapshot> {
   removeMember(userId: string): Promise<void>;
   /** Of a group, by its owner. */
   setRole(userId: string, role: MemberRole): Promise<void>;
+  /** Delete a group, by its owner: everybody is removed. Throws RequestError (`forbidden`, …). */
+  delete(): Promise<void>;
   /** Leave a group. What was said before can still be read. */
   leave(): Promise<void>;
   /** A key of `settings` replaces, null removes. */

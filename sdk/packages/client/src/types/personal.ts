@@ -1,7 +1,7 @@
 /** What is the user's own: drafts, scheduled messages, settings, devices, blocks, and whose keys are known. */
 import type { MessageBody } from "./body";
 import type { Store } from "./store";
-import type { DeviceView, ScheduledView, UserSettings } from "./wire";
+import type { DeviceView, ScheduledView, SettingsChange, UserSettings } from "./wire";
 
 /** What is being written in a conversation, here or on another of the user's devices. */
 export interface DraftState {
@@ -39,6 +39,8 @@ export interface ScheduledStore extends Store<ScheduledSnapshot> {
   refresh(): Promise<void>;
   /** Have it sent at another time. Throws the server's refusal. */
   reschedule(id: string, at: Date): Promise<void>;
+  /** Have it say something else; by the device that wrote it. Throws InvalidInputError, the server's refusal. */
+  edit(id: string, body: MessageBody | string): Promise<void>;
   /** Do not send it. Throws the server's refusal: `not_found` where it is sent already. */
   cancel(id: string): Promise<void>;
 }
@@ -53,8 +55,8 @@ export interface SettingsSnapshot {
 export interface SettingsStore extends Store<SettingsSnapshot> {
   /** Read it anew. Throws the server's refusal. */
   refresh(): Promise<void>;
-  /** Change some of them. Throws the server's refusal. */
-  update(change: Partial<UserSettings>): Promise<void>;
+  /** Change some of them; what is left out stays, of `notifications` too. Throws the server's refusal. */
+  update(change: SettingsChange): Promise<void>;
 }
 
 /** The user's devices, removed ones among them. */
@@ -131,7 +133,8 @@ export interface BlocksSnapshot {
 
 /**
  * Whom the user does not want to hear from. What a blocked person sends in a direct conversation does not arrive; what
- * they send to a group does, and is hidden by whoever shows it (`Conversation` of `@whispr/react`).
+ * they send to a group does, and is left out of `items`, of previews and of what is unread. Asked for with each
+ * connection, and when somebody comes back to the page: a block of another device shows by then.
  */
 export interface BlockList extends Store<BlocksSnapshot> {
   /** The blocked users' ids, asked for anew. */

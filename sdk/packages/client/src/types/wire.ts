@@ -13,11 +13,14 @@ export type {
   MediaMetadata,
   MemberView,
   MessageView,
+  NotificationChoice,
   NotificationSettings,
   Receipt,
   ReactionView,
   ScheduledView,
   SendOutcome,
+  UpdateNotifications,
+  UpdateSettings as SettingsChange,
   UserSettingsView as UserSettings,
 } from "../protocol.gen";
 import type { ConversationView, Entry } from "../protocol.gen";

@@ -21,6 +21,9 @@ export function ConnectionBanner({ connection, waiting, onConnect, onSignIn, sig
   const catalog = useCatalog();
   const { phase, reason, guarantee, service, retryAt } = connection;
   const seconds = useSecondsUntil(phase === "offline" ? retryAt : null);
+  const lost = service.lost.map((name) => catalog.services[name]).filter((name) => name !== undefined);
+  // While messages are stored as ever, what else is away takes nothing from that.
+  const holds = guarantee === "degraded" && !service.lost.includes("sends") ? "live" : guarantee;
   const isWell = phase === "online" && (guarantee === "live" || guarantee === "syncing");
   const tone = guarantee === "degraded" || phase === "connecting" || phase === "idle" ? "mild" : "strong";
   // The place of the message stays in the document, so that screen readers hear of it when it is filled.
@@ -31,7 +34,7 @@ export function ConnectionBanner({ connection, waiting, onConnect, onSignIn, sig
           <Icon name={tone === "mild" ? "info" : "warning"} />
           <p>
             <strong>{catalog.connection[phase]}.</strong> {reason !== null && phase !== "online" && <span>{catalog.offline[reason]} </span>}
-            <span>{catalog.guarantee[guarantee]}</span> {service.lost.length > 0 && <span>{catalog.lost(service.lost)} </span>}
+            <span>{catalog.guarantee[holds]}</span> {lost.length > 0 && <span>{catalog.lost(lost)} </span>}
             {waiting > 0 && <span>{catalog.waiting(waiting)}</span>}
           </p>
           {phase === "offline" && (

@@ -1,12 +1,13 @@
 import type { MessageItem as Message, OutboxItem, TimelineItem } from "@whispr/client";
 import { useCallback, useEffect, useMemo, useState, type ReactNode } from "react";
-import { useConnection, useConversation, useOutboxOf, useStore } from "../hooks/stores";
+import { useConnection, useConversation, useOutboxOf } from "../hooks/stores";
 import { useCatalog } from "../i18n/context";
 import type { Composed, ComposerMode } from "../model";
 import { useClient, useNames } from "../provider";
 import { useSlot } from "../slots";
 import { Composer } from "./Composer";
 import { titleOf } from "./ConversationList";
+import { Icon } from "./icons";
 import type { MessageActions } from "./MessageItem";
 import { MessageList } from "./MessageList";
 import { RetryPanel } from "./RetryPanel";
@@ -45,18 +46,6 @@ function isStuck(item: OutboxItem, isOnline: boolean): boolean {
   return isOnline && item.failure !== null && item.state !== "accepted";
 }
 
-const NOBODY: ReadonlySet<string> = new Set();
-
-/** Who is not shown: in a group, what a blocked person writes arrives like everything else. */
-function useBlockedOf(isGroup: boolean, isOnline: boolean): ReadonlySet<string> {
-  const { blocks } = useClient();
-  const { userIds, loaded } = useStore(blocks);
-  useEffect(() => {
-    if (isGroup && isOnline && !loaded) blocks.list().catch(() => undefined); // asked again with the next connection
-  }, [blocks, isGroup, isOnline, loaded]);
-  return isGroup ? userIds : NOBODY;
-}
-
 /** A width and a height of a picture, so that its place is kept before it is there. */
 async function measure(file: File): Promise<{ width: number; height: number } | null> {
   if (!file.type.startsWith("image/") || typeof createImageBitmap !== "function") return null;
@@ -68,6 +57,25 @@ async function measure(file: File): Promise<{ width: number; height: number } | 
   } catch {
     return null; // a picture that this browser cannot read is sent as a file
   }
+}
+
+/** What is being written on another device too: one of the two is kept. */
+function OtherDraft({ text, onTake, onKeep }: { readonly text: string; readonly onTake: (text: string) => void; readonly onKeep: () => void }): ReactNode {
+  const catalog = useCatalog();
+  return (
+    <div className="wh-other-draft" role="status">
+      <Icon name="device" />
+      <p>
+        <strong>{catalog.otherDraft}</strong> <span dir="auto">{text}</span>
+      </p>
+      <button type="button" className="wh-button" onClick={() => onTake(text)}>
+        {catalog.takeDraft}
+      </button>
+      <button type="button" className="wh-button wh-quiet" onClick={onKeep}>
+        {catalog.keepDraft}
+      </button>
+    </div>
+  );
 }
 
 /** A whole conversation on the client: its messages, what is stuck, who is writing, and the composer. */
@@ -87,11 +95,7 @@ export function Conversation({ id, onDetails, onError, onScheduled, banner }: Co
   const me = client.identity?.userId ?? null;
   const { info } = snapshot;
   const isOnline = connection.phase === "online";
-  const blocked = useBlockedOf(info?.type === "group", isOnline);
-  const items = useMemo(
-    () => (blocked.size === 0 ? snapshot.items : snapshot.items.filter((item) => item.kind !== "message" || !blocked.has(item.senderId))),
-    [snapshot.items, blocked],
-  );
+  const { items } = snapshot;
   const title = info === null ? "" : titleOf(info, nameOf, catalog);
 
   const failed = useCallback((error: unknown) => onError?.(error instanceof Error ? error : new Error(String(error))), [onError]);
@@ -121,8 +125,10 @@ export function Conversation({ id, onDetails, onError, onScheduled, banner }: Co
   const send = async (composed: Composed): Promise<boolean> => {
     const { text, file, ttl, ttlStart, scheduledFor } = composed;
     try {
-      if (mode?.kind === "edit" && mode.message.messageId !== null) {
-        if (text !== mode.message.text) store.edit(mode.message.messageId, text).stored.catch(() => undefined);
+      if (mode?.kind === "edit") {
+        const { messageId, outboxId, text: before } = mode.message;
+        if (messageId !== null && text !== before) store.edit(messageId, text).stored.catch(() => undefined);
+        if (messageId === null && outboxId !== null) await client.outbox.edit(outboxId, text);
       } else {
         const media = file === null ? null : await store.upload(file, { name: file.name, mimeType: file.type || "application/octet-stream", ...(await measure(file)) });
         const input = media === null ? text : { text, media };
@@ -135,6 +141,7 @@ export function Conversation({ id, onDetails, onError, onScheduled, banner }: Co
         }
       }
       setMode(null);
+      setReturned(({ times }) => ({ text: "", times }));
       return true;
     } catch (error) {
       failed(error);
@@ -148,10 +155,17 @@ export function Conversation({ id, onDetails, onError, onScheduled, banner }: Co
   };
 
   // What could not be sent goes back to the composer: as something new, with a number of its own.
-  const [returned, setReturned] = useState("");
+  const [returned, setReturned] = useState({ text: "", times: 0 });
+  const giveBack = (text: string): void => setReturned(({ times }) => ({ text, times: times + 1 }));
   const takeBack = (item: OutboxItem): void => {
     const text = item.body?.text ?? "";
-    client.outbox.discard(item.id).then(() => setReturned(text), failed);
+    const waiting = items.find((one): one is Message => one.kind === "message" && one.messageId === null && one.outboxId === item.id);
+    // What was uploaded stays with its message.
+    if (item.body?.media !== undefined && waiting !== undefined) return setMode({ kind: "edit", message: waiting });
+    client.outbox.discard(item.id).then(() => {
+      store.setDraft(text);
+      giveBack(text);
+    }, failed);
   };
 
   const stuck = outbox.filter((item) => isStuck(item, isOnline));
@@ -180,7 +194,7 @@ export function Conversation({ id, onDetails, onError, onScheduled, banner }: Co
           {snapshot.error !== null && <p className="wh-empty">{catalog.reasons["temporary_unavailable"]}</p>}
         </div>
       )}
-      <Typing names={snapshot.typing.filter((userId) => !blocked.has(userId)).map(nameOf)} />
+      <Typing names={snapshot.typing.map(nameOf)} />
       <RetryPanel
         items={stuck}
         isOnline={isOnline}
@@ -188,8 +202,18 @@ export function Conversation({ id, onDetails, onError, onScheduled, banner }: Co
         onEdit={takeBack}
         onDiscard={(item) => void client.outbox.discard(item.id).catch(failed)}
       />
+      {snapshot.draft.state === "conflict" && snapshot.draft.other !== null && (
+        <OtherDraft
+          text={snapshot.draft.other}
+          onTake={(text) => {
+            store.setDraft(text);
+            giveBack(text);
+          }}
+          onKeep={() => store.setDraft(snapshot.draft.text)}
+        />
+      )}
       <Write
-        key={`${id} ${returned}`}
+        key={`${id} ${returned.times}`}
         to={title}
         mode={mode}
         me={me}
@@ -197,7 +221,7 @@ export function Conversation({ id, onDetails, onError, onScheduled, banner }: Co
         onSend={send}
         onEditLast={editLast}
         onTyping={(active) => store.setTyping(active)}
-        draft={returned || snapshot.draft.text}
+        draft={returned.text || snapshot.draft.text}
         onDraft={(text) => store.setDraft(text)}
         canAttach
         canSchedule

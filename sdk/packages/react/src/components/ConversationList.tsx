@@ -6,6 +6,7 @@ import { useCatalog } from "../i18n/context";
 import { useNames, type NameOf } from "../provider";
 import { useSlot } from "../slots";
 import { Avatar } from "./Avatar";
+import { Icon } from "./icons";
 import { MessageStatus } from "./MessageStatus";
 
 /** What a conversation is called: the other one's name, a group's own, or its members'. */
@@ -28,12 +29,14 @@ export interface ConversationRowProps {
   readonly conversation: InboxConversation;
   readonly isSelected: boolean;
   readonly isOnline: boolean;
+  /** Whether its notifications are switched off. */
+  readonly isMuted?: boolean;
   readonly now: number;
   /** A conversation is chosen. */
   readonly onSelect: (id: string) => void;
 }
 
-function ConversationRowView({ conversation, isSelected, isOnline, now, onSelect }: ConversationRowProps): ReactNode {
+function ConversationRowView({ conversation, isSelected, isOnline, isMuted = false, now, onSelect }: ConversationRowProps): ReactNode {
   const catalog = useCatalog();
   const nameOf = useNames();
   const Face = useSlot("Avatar", Avatar);
@@ -41,11 +44,17 @@ function ConversationRowView({ conversation, isSelected, isOnline, now, onSelect
   const title = titleOf(conversation, nameOf, catalog);
   const showsDraft = !isSelected && draft !== null && draft !== "";
   return (
-    <button type="button" className="wh-conversation" aria-current={isSelected || undefined} onClick={() => onSelect(id)} data-unread={unread > 0 || undefined}>
+    <button type="button" className="wh-conversation" aria-current={isSelected || undefined} onClick={() => onSelect(id)} data-unread={unread > 0 || undefined} data-muted={isMuted || undefined}>
       <Face id={conversation.peerId ?? id} name={title} isGroup={type === "group"} isOnline={isOnline} />
       <span className="wh-conversation-text">
         <span className="wh-conversation-title" dir="auto">
           {title}
+          {isMuted && (
+            <span className="wh-conversation-muted" title={catalog.muted}>
+              <Icon name="muted" />
+              <span className="wh-sr">{catalog.muted}</span>
+            </span>
+          )}
         </span>
         <span className="wh-conversation-preview" dir="auto">
           {typing.length > 0 ? (
@@ -87,6 +96,8 @@ export interface ConversationListProps {
   readonly onSelect: (id: string) => void;
   /** Users who are known to be there. */
   readonly online?: ReadonlySet<string>;
+  /** Conversations whose notifications are switched off. */
+  readonly muted?: ReadonlySet<string>;
   /** Shown while there is none. */
   readonly empty?: ReactNode;
 }
@@ -94,7 +105,7 @@ export interface ConversationListProps {
 const NOBODY: ReadonlySet<string> = new Set();
 
 /** All conversations, the latest first. */
-export function ConversationList({ conversations, selectedId, onSelect, online = NOBODY, empty }: ConversationListProps): ReactNode {
+export function ConversationList({ conversations, selectedId, onSelect, online = NOBODY, muted = NOBODY, empty }: ConversationListProps): ReactNode {
   const catalog = useCatalog();
   const Row = useSlot("ConversationRow", ConversationRow);
   const now = useNow(false);
@@ -107,6 +118,7 @@ export function ConversationList({ conversations, selectedId, onSelect, online =
             conversation={conversation}
             isSelected={conversation.id === selectedId}
             isOnline={conversation.type === "direct" && conversation.peerId !== null && online.has(conversation.peerId)}
+            isMuted={muted.has(conversation.id)}
             now={now}
             onSelect={onSelect}
           />

@@ -49,7 +49,11 @@ export function Popover({ button, role, label, id, onClose, className = "", chil
     };
     element.addEventListener("toggle", toggled);
     window.addEventListener("resize", scrolled);
+    // What is in it may become more, as a page of emoji does.
+    const grown = typeof ResizeObserver === "function" ? new ResizeObserver(() => place(element, opener)) : null;
+    grown?.observe(element);
     return () => {
+      grown?.disconnect();
       element.removeEventListener("toggle", toggled);
       window.removeEventListener("resize", scrolled);
       // The panel goes with the focus in it: back to where it came from.

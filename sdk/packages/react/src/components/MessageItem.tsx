@@ -9,9 +9,10 @@ import { Avatar, toneOf } from "./Avatar";
 import { Icon } from "./icons";
 import { MediaView } from "./MediaView";
 import { Menu, type MenuEntry } from "./Menu";
-import { Expiry, QUICK_REACTIONS, Reactions, ReplyQuote } from "./MessageParts";
+import { Expiry, Reactions, ReplyQuote } from "./MessageParts";
 import { MessageStatus } from "./MessageStatus";
 import { MessageText } from "./MessageText";
+import { ReactionPicker } from "./ReactionPicker";
 
 /** What one can do with a message. What is left out is not offered. */
 export interface MessageActions {
@@ -118,22 +119,13 @@ function Tools({ message, actions, tabIndex }: Pick<MessageItemProps, "message" 
     onReact?.(message, emoji, mine);
   };
   const quick = (close: () => void): ReactNode => (
-    <div className="wh-quick" role="group" aria-label={catalog.react}>
-      {QUICK_REACTIONS.map((emoji) => (
-        <button
-          key={emoji}
-          type="button"
-          role="menuitem"
-          aria-label={`${catalog.react} ${emoji}`}
-          onClick={() => {
-            close();
-            react(emoji);
-          }}
-        >
-          {emoji}
-        </button>
-      ))}
-    </div>
+    <ReactionPicker
+      mine={new Set(message.reactions.filter(({ mine }) => mine).map(({ emoji }) => emoji))}
+      onPick={(emoji) => {
+        close();
+        react(emoji);
+      }}
+    />
   );
   const entries = entriesFor(message, actions, catalog);
   if (entries.length === 0 && !canReact) return null;

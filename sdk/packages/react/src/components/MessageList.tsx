@@ -4,6 +4,7 @@ import { Virtuoso, type VirtuosoHandle } from "react-virtuoso";
 import { foldUnreadable, placeOf, useFirstIndex } from "../hooks/rows";
 import { useCatalog } from "../i18n/context";
 import { sameDay } from "../i18n/format";
+import { useNames } from "../provider";
 import { useSlot } from "../slots";
 import { Icon } from "./icons";
 import { MessageItem, type MessageActions } from "./MessageItem";
@@ -40,6 +41,7 @@ interface Context {
 const AHEAD_ROWS = 25;
 /** As near as this one is at the end, and stays there. */
 const NEAR_BOTTOM_PX = 60;
+const NEAR_ROWS = 15;
 const MARK_MS = 1_600;
 
 function isCalm(): boolean {
@@ -93,6 +95,17 @@ export function MessageList(props: MessageListProps): ReactNode {
   const show = useCallback((index: number, align: "start" | "center" | "end", smooth: boolean) => {
     list.current?.scrollToIndex({ index, align, behavior: smooth && !isCalm() ? "smooth" : "auto" });
   }, []);
+
+  /** The last row in view. */
+  const bottom = useRef(0);
+  /** To the first message that is new and below; a second time, or where there is none, to the end. */
+  const jumpDown = (): void => {
+    const next = unread > 0 ? nthFromEnd(items, unread) : -1;
+    // A long way is not glided: rows that were never drawn have no height yet, and the aim would be missed.
+    // Where what is in view ends with the last one that was read, one reads already from there.
+    if (next > bottom.current + 1) show(next, "start", next - bottom.current < NEAR_ROWS);
+    else show(items.length - 1, "end", items.length - bottom.current < NEAR_ROWS);
+  };
 
   const last = items.at(-1);
   useEffect(() => {
@@ -197,6 +210,7 @@ export function MessageList(props: MessageListProps): ReactNode {
           }}
           increaseViewportBy={{ top: 600, bottom: 0 }}
           rangeChanged={({ startIndex, endIndex }) => {
+            bottom.current = endIndex - first;
             const item = items[endIndex - first];
             if (item !== undefined) seen.current?.(item);
             if (hasEarlier && startIndex - first < AHEAD_ROWS) onEarlier?.();
@@ -208,7 +222,7 @@ export function MessageList(props: MessageListProps): ReactNode {
         />
       )}
       {!isAtEnd && items.length > 0 && (
-        <button type="button" className="wh-to-end" onClick={() => show(items.length - 1, "end", true)} aria-label={unread > 0 ? catalog.jumpToUnread(unread) : catalog.jumpToLatest}>
+        <button type="button" className="wh-to-end" onClick={jumpDown} aria-label={unread > 0 ? catalog.jumpToUnread(unread) : catalog.jumpToLatest}>
           <Icon name="down" />
           {unread > 0 && <span aria-hidden="true">{unread}</span>}
         </button>
@@ -216,6 +230,18 @@ export function MessageList(props: MessageListProps): ReactNode {
       <Announcer items={items} />
     </div>
   );
+}
+
+/** The place of the `count`-th message of others, from the end; of the first one where there are fewer. */
+function nthFromEnd(items: readonly TimelineItem[], count: number): number {
+  let place = -1;
+  for (let at = items.length - 1, left = count; at >= 0 && left > 0; at -= 1) {
+    const item = items[at];
+    if (item?.kind !== "message" || item.mine) continue;
+    place = at;
+    left -= 1;
+  }
+  return place;
 }
 
 /** States that are said in words on every message, not on the last one alone. */
@@ -227,6 +253,7 @@ const SPOKEN: ReadonlySet<string> = new Set(["waiting", "sending", "pending", "f
  */
 function Announcer({ items }: { readonly items: readonly TimelineItem[] }): ReactNode {
   const catalog = useCatalog();
+  const nameOf = useNames();
   const [text, setText] = useState("");
   const upTo = useRef<number | null>(null);
   useEffect(() => {
@@ -238,8 +265,8 @@ function Announcer({ items }: { readonly items: readonly TimelineItem[] }): Reac
     if (before === null) return;
     const news = items.filter((item): item is Message => item.kind === "message" && !item.mine && !isOpening(item) && (item.seq ?? 0) > before);
     const said = news.at(-1);
-    if (said !== undefined) setText(said.text || said.media?.name || catalog.unreadable);
-  }, [items, catalog]);
+    if (said !== undefined) setText(catalog.announce(nameOf(said.senderId), said.text || said.media?.name || catalog.unreadable));
+  }, [items, catalog, nameOf]);
   return (
     <p className="wh-sr" aria-live="polite" aria-atomic="true">
       {text}

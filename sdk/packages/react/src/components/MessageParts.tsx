@@ -6,8 +6,6 @@ import { useCatalog } from "../i18n/context";
 import { useNames } from "../provider";
 import { Icon } from "./icons";
 
-export const QUICK_REACTIONS = ["👍", "❤️", "😂", "😮", "😢", "🙏"] as const;
-
 /** What `ReplyQuote` shows, and where it leads. */
 export interface ReplyQuoteProps {
   readonly message: MessageItem | null;

@@ -23,7 +23,7 @@ function Next({ item, isOnline }: { readonly item: OutboxItem; readonly isOnline
   const seconds = useSecondsUntil(item.nextTryAt);
   if (item.state === "failed") return null;
   if (item.state === "sending") return <span>{catalog.tryingNow}</span>;
-  if (item.state === "parked" || !isOnline) return <span>{catalog.resumesOnline}</span>;
+  if (!isOnline) return <span>{catalog.resumesOnline}</span>;
   return <span>{seconds !== null && seconds > 0 ? catalog.nextTry(seconds) : catalog.tryingNow}</span>;
 }
 

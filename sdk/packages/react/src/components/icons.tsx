@@ -1,7 +1,14 @@
 /** The pictures of the interface: 24 × 24, drawn with the text's colour, hidden from screen readers. */
 import type { ReactNode } from "react";
 
-const PATHS = {
+/** The names of the pictures. */
+export type IconName =
+  | "sending" | "pending" | "sent" | "delivered" | "read" | "failed" | "expired" | "waiting" | "send" | "attach"
+  | "clock" | "timer" | "reply" | "edit" | "more" | "smile" | "close" | "back" | "down" | "search" | "plus" | "group"
+  | "settings" | "shield" | "warning" | "lock" | "file" | "device" | "trash" | "info" | "copy" | "bell" | "block"
+  | "leave" | "muted";
+
+const PATHS: Readonly<Record<IconName, string>> = {
   sending: "M12 7v5l3 2M21 12a9 9 0 1 1-9-9 9 9 0 0 1 9 9Z",
   pending: "M7 3h10M7 21h10M8 3v4l4 5 4-5V3M8 21v-4l4-5 4 5v4",
   sent: "m5 12.5 4.5 4.5L19 7.5",
@@ -34,12 +41,10 @@ const PATHS = {
   info: "M12 11v5.500M12 7.600v.1M21 12a9 9 0 1 1-9-9 9 9 0 0 1 9 9Z",
   copy: "M9 9h10.500v11.500H9zM15 9V3.500H4.500V15H9",
   bell: "M18 9.500a6 6 0 0 0-12 0c0 6-2.5 7.5-2.5 7.500h17S18 15.5 18 9.500ZM10 20.500a2.3 2.3 0 0 0 4 0",
+  muted: "M18 9.500a6 6 0 0 0-9.800-4.600M6 9.500c0 6-2.500 7.500-2.500 7.500h13M10 20.500a2.3 2.3 0 0 0 4 0M4 4l16 16",
   block: "M5.7 5.700l12.6 12.600M21 12a9 9 0 1 1-9-9 9 9 0 0 1 9 9Z",
   leave: "M14 4h5v16h-5M10 8l-4 4 4 4M6 12h9",
-} as const;
-
-/** The names of the pictures. */
-export type IconName = keyof typeof PATHS;
+};
 
 /** A picture that takes the text's colour and size, and says nothing to screen readers. */
 export function Icon({ name, className }: { readonly name: IconName; readonly className?: string }): ReactNode {

@@ -35,9 +35,19 @@ describe("the banner", () => {
     expect(onConnect).toHaveBeenCalledOnce();
   });
 
-  it("names what is away while the service is limited", () => {
-    show(<ConnectionBanner connection={connection({ guarantee: "degraded", service: { state: "degraded", lost: ["push", "receipts"] } })} waiting={0} onConnect={() => undefined} />);
-    expect(screen.getByRole("status").textContent).toContain("push and receipts");
+  it("names what is away while the service is limited, and what holds all the same", () => {
+    show(<ConnectionBanner connection={connection({ guarantee: "degraded", service: { state: "degraded", lost: ["push", "receipts", "of_a_later_version"] } })} waiting={0} onConnect={() => undefined} />);
+    const said = screen.getByRole("status").textContent;
+    expect(said).toContain("notifications on phones and delivery and read receipts");
+    expect(said).not.toContain("of_a_later_version");
+    expect(said).toContain("stored as soon as it says “Sent”");
+  });
+
+  it("says where a message is kept while the server cannot store it", () => {
+    show(<ConnectionBanner connection={connection({ guarantee: "degraded", service: { state: "degraded", lost: ["sends", "changes"] } })} waiting={0} onConnect={() => undefined} />, { catalog: fr });
+    const said = screen.getByRole("status").textContent;
+    expect(said).toContain("gardé, ici ou par le serveur");
+    expect(said).toContain("l’enregistrement des messages et les modifications et les réactions");
   });
 });
 
@@ -79,6 +89,14 @@ describe("the panel of what is stuck", () => {
     expect(textContent).toContain("The server did not answer in time.");
     expect(textContent).toContain("Next try in 8 s");
     expect(textContent).toContain("2 tries so far");
+  });
+
+  it("says when a parked one is tried again, while the connection is there", () => {
+    vi.useFakeTimers({ now: START });
+    panel([waiting("1", { state: "parked", nextTryAt: START + 16_000, failure: { code: "max_retries_exceeded", message: "", action: "retry", willRetry: true } })]);
+    const { textContent } = screen.getByRole("listitem");
+    expect(textContent).toContain("The server could not take it after five tries.");
+    expect(textContent).toContain("Next try in 16 s");
   });
 
   it("says that a parked one goes on with the connection", () => {

@@ -17,6 +17,8 @@ export interface Catalog {
   readonly guarantee: Readonly<Record<Guarantee, string>>;
   /** What is away, by the server's names for it. */
   lost(what: readonly string[]): string;
+  /** What `service_state` names as lost; a name that is not here is not told. */
+  readonly services: Readonly<Record<string, string>>;
   /** When the next try is. */
   reconnects(seconds: number): string;
   readonly connectNow: string;
@@ -86,7 +88,10 @@ export interface Catalog {
   readonly removeAttachment: string;
   readonly schedule: string;
   readonly scheduleFor: string;
-  readonly scheduled: string;
+  /** What another device of the user is writing, and which of the two stays. */
+  readonly otherDraft: string;
+  readonly takeDraft: string;
+  readonly keepDraft: string;
   readonly ttl: string;
   readonly ttlOff: string;
   readonly ttlRead: string;
@@ -118,6 +123,7 @@ export interface Catalog {
   /** Who is writing. */
   typing(names: readonly string[]): string;
   readonly onlyYou: string;
+  readonly muted: string;
   readonly group: string;
   readonly online: string;
   /** When somebody was there last. */

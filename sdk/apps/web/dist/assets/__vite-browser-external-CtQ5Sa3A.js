@@ -1,1 +1,0 @@
-import{m as e}from"./index-BNbsokoC.js";var t=e(((e,t)=>{t.exports={}}));export default t();
