@@ -9,6 +9,8 @@ import tempfile
 import time
 from pathlib import Path
 
+import uvloop
+
 from tests.chaos.checker import INVARIANTS
 from tests.chaos.faults import FAMILIES, FAULTS
 from tests.chaos.mutants import BY_NAME, Mutant, apply, copied
@@ -23,6 +25,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, default=1, help="so many seeds, from --seed on (1)")
     parser.add_argument("--minutes", type=float, help="random faults for so long, instead of each one once")
     parser.add_argument("--faults", help=f"of {','.join(FAULTS)}, or families: {','.join(FAMILIES)}")
+    parser.add_argument("--quick", action="store_true", help="long faults shorter, large ones smaller: no minutes each")
     parser.add_argument("--rate", type=float, default=2.0, help="deeds a second and device (2)")
     parser.add_argument("--keep", type=Path, help="a directory for the histories; otherwise only the bad ones stay")
     parser.add_argument("--json", type=Path, help="write the outcomes there, a line each")
@@ -63,7 +66,7 @@ async def run_all(options: argparse.Namespace, names: list[str], seed: int, plac
             if system is None:
                 system = System(seed=number, services=FAULTS[name].services)
                 await system.start()
-            outcome = await run(system, name, number, place, rate=options.rate)
+            outcome = await run(system, name, number, place, rate=options.rate, quick=options.quick)
             report(outcome, options.json)
             outcomes.append(outcome)
             if outcome.trouble or outcome.violated or FAULTS[name].spoils:
@@ -86,7 +89,7 @@ async def run_mutant(options: argparse.Namespace, mutant: Mutant, seed: int, pla
                 system = System(seed=number, tree=tree)
                 try:
                     await system.start()
-                    outcome = await run(system, fault, number, place, rate=options.rate)
+                    outcome = await run(system, fault, number, place, rate=options.rate, quick=True)
                 finally:
                     await system.stop()
             caught = [name for name in mutant.caught_by if name in outcome.violated]
@@ -159,6 +162,7 @@ def main(arguments: list[str]) -> int:
     seed = options.seed if options.seed is not None else random.randrange(1_000_000)
     place = options.keep or Path(tempfile.mkdtemp(prefix="whispr-histories-"))
     place.mkdir(parents=True, exist_ok=True)
+    uvloop.install()
     if options.mutants:
         return asyncio.run(run_mutants(options, seed, place))
     print(f"seed {seed}; {len(names)} faults; histories in {place}", flush=True)

@@ -14,8 +14,8 @@ from uuid import UUID, uuid4
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidHandshake, WebSocketException
 
+from tests.chaos.asking import Asking, Closed
 from tests.chaos.history import History, Op, hash_of
-from tests.chaos.journal import Journal
 from tests.chaos.proxy import Link
 from tests.chaos.wire import (
     ANSWER_SECONDS,
@@ -33,15 +33,13 @@ RETRY_SECONDS_MAX = 2.5
 HEARTBEAT_SECONDS = 10.0
 ACK_SECONDS = 0.08
 PENDING_SECONDS = 3.0
-UNKNOWN = ("timeout", "temporary_unavailable", "overloaded", "closed", "silence", "internal_error")
+WINDOW = 16  # sends at once
+REST_SHARE = 0.05
+_slots = asyncio.Semaphore(40)  # a request that waits for one of our own threads has not begun
 _sockets = itertools.count(1)
 
 
-class Closed(Exception):
-    """The connection ended before the answer."""
-
-
-class Device(Journal):
+class Device(Asking):
     """One device of one user."""
 
     def __init__(
@@ -54,10 +52,12 @@ class Device(Journal):
         seed: str,
         control: bool = False,
         reads: bool = True,
+        beat: float = HEARTBEAT_SECONDS,
     ) -> None:
         device = uuid4()
         super().__init__(history, links, str(user), str(device), token_of(secret, user, device), control, seed)
         self.reads = reads
+        self._beat_seconds = beat
         self.seed_name = seed
         self.held: dict[str, Held] = {}
         self.outbox: dict[int, Outgoing] = {}
@@ -65,19 +65,18 @@ class Device(Journal):
         self.synced = asyncio.Event()
         self.ended = False
         self.is_revoked = False  # or soon
+        self.only_rest = False  # it is never connected, and sends all the same
+        self.rest_share = REST_SHARE  # of first tries; five times as many of the later ones
         self.paused = asyncio.Event()  # clear: stay away
+        self._due: set[str] = set()  # conversations in which something may have to be acknowledged
+        self._came = asyncio.Event()
         self.paused.set()
         self.close_codes: list[int | None] = []
         self._at = self.random.randrange(len(links))
-        self._connection: ClientConnection | None = None
-        self._refs = itertools.count(1)
-        self._join_ref: str | None = None
-        self._waiting: dict[str, asyncio.Future[dict[str, Any]]] = {}
-        self._answered: set[str] = set()
         self._join: Op | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._runner: asyncio.Task[None] | None = None
-        self._window = asyncio.Semaphore(16)
+        self._window = asyncio.Semaphore(WINDOW)
 
     # --- life
 
@@ -98,11 +97,6 @@ class Device(Journal):
             task.cancel()
         await asyncio.gather(*self._tasks, *([self._runner] if self._runner else []), return_exceptions=True)
         self.note("gone", "ok")
-
-    def disconnect(self) -> None:
-        """Lose the connection, without a word."""
-        if self._connection is not None:
-            self._connection.transport.abort()
 
     def leave(self) -> None:
         """Stay away until `come_back`."""
@@ -130,13 +124,6 @@ class Device(Journal):
         self.synced.clear()
         self._connection = None
         self._let_go()
-
-    def _let_go(self) -> None:
-        waiting, self._waiting = self._waiting, {}
-        for future in waiting.values():
-            if not future.done():
-                future.set_exception(Closed())
-                future.exception()
 
     async def _serve(self) -> None:
         """One connection, from its opening to its end."""
@@ -226,7 +213,7 @@ class Device(Journal):
 
     async def _beat(self) -> None:
         while True:
-            await asyncio.sleep(HEARTBEAT_SECONDS)
+            await asyncio.sleep(self._beat_seconds)
             try:
                 async with asyncio.timeout(ANSWER_SECONDS):
                     await self._ask("phoenix", "heartbeat", {})
@@ -250,24 +237,37 @@ class Device(Journal):
             **entry_fields(entry),
         )
         keep(held, entry)
+        self._look_at(conversation)
+
+    def _look_at(self, conversation: str) -> None:
+        """Something may have to be acknowledged there."""
+        self._due.add(conversation)
+        self._came.set()
 
     async def _ack(self) -> None:
         """Acknowledge what came, a little later, a conversation at a time."""
         while True:
+            await self._came.wait()
             await asyncio.sleep(ACK_SECONDS)
-            if not self.online.is_set():
-                continue
-            for conversation, held in tuple(self.held.items()):
-                if held.upto is not None and held.upto > held.acked:
-                    upto = held.upto
-                    if await self._receipt("ack", "message_received", conversation, upto):
-                        held.acked = max(held.acked, upto)
-                    else:
+            await self.online.wait()
+            for conversation in tuple(self._due):
+                held = self.held.get(conversation)
+                if held is None or held.upto is None:
+                    self._due.discard(conversation)
+                    continue
+                upto = held.upto
+                if upto > held.acked:
+                    if not await self._receipt("ack", "message_received", conversation, upto):
                         break
-                if self.reads and held.upto is not None and held.acked > held.read and self.random.random() < 0.3:
+                    held.acked = max(held.acked, upto)
+                if self.reads and held.acked > held.read and self.random.random() < 0.3:
                     upto = held.acked
                     if await self._receipt("read", "message_read", conversation, upto):
                         held.read = max(held.read, upto)
+                if held.acked == held.upto and (held.read >= held.acked or not self.reads):
+                    self._due.discard(conversation)
+            if not self._due:
+                self._came.clear()
 
     async def _receipt(self, op: str, event: str, conversation: str, upto: int) -> bool:
         began = asyncio.get_running_loop().time()
@@ -285,6 +285,10 @@ class Device(Journal):
 
     # --- what goes
 
+    def widen(self, window: int) -> None:
+        """So many sends at once from now on."""
+        self._window = asyncio.Semaphore(window)
+
     def submit(self, outgoing: Outgoing) -> None:
         """Put it into the outbox; it is tried until it is settled."""
         self.outbox[outgoing.client_random] = outgoing
@@ -298,10 +302,14 @@ class Device(Journal):
     async def _deliver(self, outgoing: Outgoing) -> None:
         async with self._window:
             while True:
-                by_rest = self.random.random() < (0.05 if outgoing.attempts == 0 else 0.25)
-                if not by_rest or not self.paused.is_set():
+                by_rest = self.only_rest or self.random.random() < self.rest_share * (5 if outgoing.attempts else 1)
+                if not by_rest or not (self.only_rest or self.paused.is_set()):
                     await self.online.wait()
-                end = await self._try(outgoing, by_rest=by_rest)
+                if self.only_rest:
+                    async with _slots:
+                        end = await self._try(outgoing, by_rest=True)
+                else:
+                    end = await self._try(outgoing, by_rest=by_rest)
                 if end.phase == "fail" or (end.phase == "ok" and end.status != "pending"):
                     self.outbox.pop(outgoing.client_random, None)
                     return
@@ -330,6 +338,7 @@ class Device(Journal):
             end = found
         if end.phase == "ok" and end.seq:
             self.held.setdefault(outgoing.conversation, Held()).take(end.seq, own=True)
+            self._look_at(outgoing.conversation)
             if outgoing.type in ("text", "ephemeral") and end.message_id:
                 entry = {"messageId": end.message_id, "senderId": self.user, "type": outgoing.type}
                 keep(self.held[outgoing.conversation], entry | {"expiresAt": None if outgoing.ttl is None else "soon"})
@@ -341,41 +350,3 @@ class Device(Journal):
         self.held[conversation].messages.pop(message_id, None)
         line = self.begin("delete", conversation=conversation, message_id=message_id)
         await self._answer(line, "delete_message", {"messageId": message_id, "forEveryone": True}, began)
-
-    # --- asking
-
-    async def _ask(self, topic: str, event: str, payload: dict[str, Any]) -> dict[str, Any]:
-        connection = self._connection
-        if connection is None:
-            raise Closed
-        ref = str(next(self._refs))
-        future = self._waiting[ref] = asyncio.get_running_loop().create_future()
-        if event == "phx_join":
-            self._join_ref = ref
-        join_ref = None if topic == "phoenix" else self._join_ref
-        try:
-            await connection.send(json.dumps([join_ref, ref, topic, event, payload]))
-            return await future
-        finally:
-            if self._waiting.get(ref) is future:
-                del self._waiting[ref]
-
-    async def _answer(self, line: Op, event: str, payload: dict[str, Any], began: float) -> Op | None:
-        """Ask on the inbox, and note how it ended."""
-        try:
-            async with asyncio.timeout(ANSWER_SECONDS):
-                reply = await self._ask(f"user:{self.user}", event, payload)
-        except TimeoutError:
-            end = self.end_of(line, "info", began, code="silence")
-            self.disconnect()
-            return end
-        except (Closed, OSError, WebSocketException):
-            return self.end_of(line, "info", began, code="closed")
-        except asyncio.CancelledError:
-            self.end_of(line, "info", began, code="closed")
-            raise
-        response = reply["response"]
-        if reply["status"] == "ok":
-            return self.settle(line, began, "ok", None, response)
-        code = response.get("reason", "internal_error")
-        return self.settle(line, began, "info" if code in UNKNOWN else "fail", code, response)

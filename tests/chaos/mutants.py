@@ -214,6 +214,11 @@ MUTANTS = (
             ),
             Change(
                 "delivery/store/receipts.py",
+                "            else self.public_read_seq\n",
+                "            else min(self.public_read_seq, self.new_read)\n",
+            ),
+            Change(
+                "delivery/store/receipts.py",
                 "        return self.new_delivered > self.delivered_seq or self.new_read > self.read_seq\n",
                 "        return self.new_delivered != self.delivered_seq or self.new_read != self.read_seq\n",
             ),

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import resource
 import signal
 import time
 from collections.abc import Callable
@@ -61,6 +62,15 @@ class Process:
         self.child = await in_spawner(
             spawn, self.name, self.command, environment=self.environment, log=self.log, cwd=self.cwd
         )
+
+    @property
+    def resident_bytes(self) -> int:
+        """What it holds of the memory; 0: it is not there."""
+        if self.child is not None:
+            with contextlib.suppress(OSError):
+                pages = Path(f"/proc/{self.child.process.pid}/statm").read_text().split()[1]
+                return int(pages) * resource.getpagesize()
+        return 0
 
     def signal(self, number: signal.Signals) -> None:
         """A signal to the process itself."""

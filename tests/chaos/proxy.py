@@ -36,18 +36,24 @@ class Shape:
 class _Connection:
     writers: tuple[asyncio.StreamWriter, asyncio.StreamWriter]
     damaged: bool = False  # bytes are missing
+    left: float = 0.0  # the loop's time at which the server ended it
     tasks: list["asyncio.Task[None]"] = field(default_factory=list)
 
     def abort(self) -> None:
         """RST to both ends."""
         for writer in self.writers:
-            with contextlib.suppress(OSError):
-                found = writer.get_extra_info("socket")
-                if found is not None:
-                    found.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            writer.transport.abort()
+            reset(writer.transport)
         for task in self.tasks:
             task.cancel()
+
+
+def reset(transport: asyncio.WriteTransport) -> None:
+    """End a connection by RST."""
+    with contextlib.suppress(OSError, ValueError):  # it is closed already
+        found = transport.get_extra_info("socket")
+        if found is not None:
+            found.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    transport.abort()
 
 
 class Link:
@@ -100,6 +106,12 @@ class Link:
         """RST on every connection."""
         for one in tuple(self.connections):
             one.abort()
+
+    def past(self) -> "Link":
+        """No link at all, to where this one leads: for a crowd, whose frames would cost us as much again."""
+        straight = Link(f"past {self.name}", self.target)
+        straight.port = self.target[1]
+        return straight
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if self.shape.refused:
@@ -174,8 +186,13 @@ class Link:
                 ready.set()
                 if not data:
                     break
+            if direction == "down":
+                connection.left = loop.time()
             await passing
         except (OSError, asyncio.IncompleteReadError):
+            if direction == "down":
+                connection.left = loop.time()
+            await self._open(direction)  # a black hole swallows a reset too
             for one in connection.writers:
                 one.transport.abort()
         finally:

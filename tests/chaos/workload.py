@@ -1,6 +1,7 @@
 """What people do: a few groups and pairs, several devices each, and one pair that has nothing to do with the others."""
 
 import asyncio
+import contextlib
 import random
 import time
 from dataclasses import dataclass, field
@@ -28,6 +29,9 @@ DEEDS = {
 }
 PAGE = 200
 FETCH_TRIES = 20  # of a page of a reading at the end: a process may still be starting
+CROWD_SECONDS = 150.0  # until the last one of a crowd is connected
+CROWD_PAUSE_SECONDS = 0.008
+CROWD_BEAT_SECONDS = 25.0
 FRESH_MAX = 12  # people who look at everything again at the end: all of those of every run
 
 
@@ -64,28 +68,45 @@ class Population:
     blocked: tuple[Person, Person, Talk] = field(init=False)
     _tasks: list["asyncio.Task[None]"] = field(default_factory=list)
     _count: int = 0
-    _stopped: bool = False
+    _stop: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
         self.random = random.Random(f"{self.seed}-workload")
 
     # --- who there is
 
-    def person(self, devices: int = 1, *, control: bool = False) -> Person:
+    def person(self, devices: int = 1, *, control: bool = False, crowd: bool = False) -> Person:
         """A new user."""
         user = uuid4()
         person = Person(user, [], control)
         for _ in range(devices):
-            person.devices.append(self.device(user, control=control))
+            person.devices.append(self.device(user, control=control, crowd=crowd))
         self.people.append(person)
         return person
 
-    def device(self, user: UUID, *, control: bool = False) -> Device:
-        """A new device, not started."""
+    def device(self, user: UUID, *, control: bool = False, crowd: bool = False) -> Device:
+        """A new device, not started. One of a crowd has no link, and is silent for longer."""
         links = self.system.links_to("control-" if control else "client-")
         self._count += 1
         seed = f"{self.seed}-{self._count}"
-        return Device(self.history, links, self.system.secret, user, seed=seed, control=control)
+        if not crowd:
+            return Device(self.history, links, self.system.secret, user, seed=seed, control=control)
+        straight = [link.past() for link in links]
+        device = Device(
+            self.history, straight, self.system.secret, user, seed=seed, reads=False, beat=CROWD_BEAT_SECONDS
+        )
+        device.rest_share = 0.0
+        return device
+
+    async def crowd(self, people: int, devices: int = 1) -> list[Person]:
+        """So many more people, connected. They write only what a fault has them write."""
+        crowd = [self.person(devices, crowd=True) for _ in range(people)]
+        for device in (one for person in crowd for one in person.devices):
+            device.start()
+            await asyncio.sleep(CROWD_PAUSE_SECONDS)
+        async with asyncio.timeout(CROWD_SECONDS):
+            await asyncio.gather(*(one.synced.wait() for person in crowd for one in person.devices))
+        return crowd
 
     async def talk(self, *people: Person, kind: str = "group", guest: Person | None = None) -> Talk:
         """A conversation of these people; the first one owns it."""
@@ -139,7 +160,7 @@ class Population:
 
     async def quiet(self) -> None:
         """No new deeds; what is under way goes on."""
-        self._stopped = True
+        self._stop.set()
         for device in self.devices:
             device.come_back()
         async with asyncio.timeout(90):
@@ -154,18 +175,27 @@ class Population:
     async def _live(self, person: Person, device: Device) -> None:
         chance = random.Random(f"{self.seed}-{device.seed_name}")
         deeds, weights = list(DEEDS), list(DEEDS.values())
-        while not self._stopped:
-            await asyncio.sleep(chance.expovariate(self.rate))
+        while await self._pause(chance.expovariate(1.0)):
             talks = self.talks_of(person)
-            if not talks or self._stopped:
+            if not talks:
                 continue
             talk = chance.choice(talks)
             deed = "text" if person.control else chance.choices(deeds, weights)[0]
             await self._do(deed, device, talk, chance)
 
+    async def _pause(self, deeds: float) -> bool:
+        """Wait for as long as so many deeds take, at the rate of each moment; False: nobody does anything any more."""
+        while deeds > 0 and not self._stop.is_set():
+            seconds = min(deeds / self.rate, 0.5)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await self._stop.wait()
+            deeds -= seconds * self.rate
+        return not self._stop.is_set()
+
     async def _do(self, deed: str, device: Device, talk: Talk, chance: random.Random) -> None:
         held = device.held.get(talk.id) or Held()
-        if deed == "leave":
+        if deed == "leave" and device.paused.is_set():  # else a fault keeps it away
             device.leave()
             await asyncio.sleep(chance.uniform(0.2, 1.5))
             device.come_back()
@@ -195,12 +225,12 @@ class Population:
             device.submit(self.message(talk, chance))
 
     def message(
-        self, talk: Talk, chance: random.Random, *, type: str = "text", empty: bool = False, **more: Any
+        self, talk: Talk, chance: random.Random, *, type: str = "text", empty: bool = False, size: int = 0, **more: Any
     ) -> Outgoing:
-        """A message with a content of its own, which holds a canary."""
+        """A message with a content of its own, of `size` bytes and a few, which holds a canary."""
         self._count += 1
         padding = bytes(chance.randrange(256) for _ in range(chance.randint(8, 64)))
-        content = b"" if empty else f"canary-{self.seed}-{self._count}-".encode() + padding
+        content = b"" if empty else f"canary-{self.seed}-{self._count}-".encode() + padding + bytes(size)
         return Outgoing(talk.id, type, content, chance.getrandbits(RANDOM_BITS), **more)
 
     async def _schedule(self, device: Device, talk: Talk, chance: random.Random) -> None:
@@ -222,13 +252,11 @@ class Population:
         """The owner adds the guest and removes them again."""
         owner = talk.people[0].devices[0]
         path, users = f"conversations/{talk.id}/members", [str(guest.user)]
-        while not self._stopped:
-            await asyncio.sleep(self.random.uniform(0.5, 2.0))
+        while await self._pause(self.random.uniform(1.0, 4.0)):
             await owner.request(
                 "member", "POST", path, {"userIds": users}, conversation=talk.id, users=users, code="add"
             )
-            await asyncio.sleep(self.random.uniform(0.5, 2.0))
-            if self._stopped:
+            if not await self._pause(self.random.uniform(1.0, 4.0)):
                 return
             await owner.request(
                 "member", "DELETE", f"{path}/{guest.user}", conversation=talk.id, users=users, code="remove"
@@ -271,6 +299,8 @@ class Population:
             name = device.id[:8]
             if device.outbox:
                 found.append(f"{name} has {len(device.outbox)} unsettled")
+            if device.only_rest:
+                continue
             if not device.synced.is_set():
                 found.append(f"{name} is not caught up")
             for conversation in known:

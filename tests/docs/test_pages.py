@@ -16,7 +16,7 @@ PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted(reference.DOCS.rglob
 # What reads the environment: settings, modules of the running processes, the local run.
 SOURCES = ("whispr", "messaging", "delivery", "trust", "integrations", "script")
 READS = re.compile(
-    r'(?:env\.(?:str|bool|int|list)\(|(?:environ|environment|caller)(?:\.get\(|\[))\s*"'
+    r'(?:env\.(?:str|list)\(|\b(?:number|whole_number|switch)\(|(?:environ|environment|caller)(?:\.get\(|\[))\s*"'
     r'(WHISPR_[A-Z_]+|DATABASE_URL|REDIS_URL|PG_BINDIR|REDIS_BIN|FORWARDED_ALLOW_IPS)"'
 )
 INTERNAL = {"WHISPR_WORKER_READY_FILE"}  # between the supervisor and its worker

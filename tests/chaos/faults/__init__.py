@@ -3,6 +3,7 @@
 from tests.chaos.faults import (
     celery,
     clocks,
+    disk,
     failover,
     logs,
     network,
@@ -17,7 +18,7 @@ from tests.chaos.faults.base import Fault, Scene
 
 FAMILIES = {
     "processes": (*processes.FAULTS, *logs.FAULTS, *versions.FAULTS),
-    "postgres": (*postgres.FAULTS, *failover.FAULTS),
+    "postgres": (*postgres.FAULTS, *disk.FAULTS, *failover.FAULTS),
     "redis": redis.FAULTS,
     "network": network.FAULTS,
     "celery": celery.FAULTS,

@@ -2,10 +2,16 @@
 
 import asyncio
 import time
+from types import MappingProxyType
+
+from celery import Celery
 
 from tests.chaos.faults.base import Fault
 from tests.chaos.history import hash_of
 from whispr.embedded import processes
+
+BEAT_SENT = "Sending due task"  # the beat's own words: it is there
+BEAT_START_SECONDS = 60.0
 
 
 class KilledInTask(Fault):
@@ -13,13 +19,14 @@ class KilledInTask(Fault):
 
     id = "F24"
     name = "the worker is killed in the middle of a task"
-    expects = "the rows are the truth: another run does the work, once"
-    seconds = 1.0
+    expects = "the rows are the truth: another run does the work, once, within 30 s"
+    seconds = 30.0
 
     async def inject(self) -> None:
         worker = self.system.workers[0]
-        places = ["scheduled.after_claim", "scheduled.after_effect", "expiry.after_claim", "expiry.before_commit"]
-        for place in self.random.sample(places, 2):
+        # The first leaves a claim that nobody settles; another one besides.
+        others = ("scheduled.after_effect", "expiry.after_claim", "expiry.before_commit")
+        for place in ("scheduled.after_claim", self.random.choice(others)):
             deaths = len(worker.ended)
             worker.arm(f"{place}:kill")
             for _ in range(300):
@@ -51,9 +58,10 @@ class TwoBeats(Fault):
     """F26."""
 
     id = "F26"
-    name = "two beats and two workers; then no beat at all"
-    expects = "everything once; late work is done when one is back"
-    seconds = 5.0
+    name = "two beats and two workers; then no beat at all for 10 minutes"
+    expects = "everything once; what expires is not read meanwhile; late work is done when one is back"
+    seconds = 600.0
+    quick = MappingProxyType({"seconds": 5.0})
 
     async def inject(self) -> None:
         extra = [
@@ -67,20 +75,26 @@ class TwoBeats(Fault):
             await process.terminate(5)
         for beat in self.system.beats:
             beat.kill(stay=True)
+        self.calm()
 
     async def heal(self) -> None:
+        self.liven()
         for beat in self.system.beats:
+            sent = self.system.log_of(beat.name).count(BEAT_SENT)
             await beat.start()
+            async with asyncio.timeout(BEAT_START_SECONDS):
+                while self.system.log_of(beat.name).count(BEAT_SENT) <= sent:
+                    await asyncio.sleep(0.2)
 
 
 class Poison(Fault):
     """F28."""
 
     id = "F28"
-    name = "a row that no worker can read is due, among others"
-    expects = "it becomes a dead letter; the others flow"
+    name = "rows and tasks that no worker can read, among others"
+    expects = "rows become dead letters, tasks are dropped; the others flow"
     seconds = 8.0
-    poisoned = 1
+    poisoned = 2
 
     async def inject(self) -> None:
         talk = self.population.talks[0]
@@ -96,6 +110,31 @@ class Poison(Fault):
             "UPDATE scheduled_messages SET request = 'nothing that anybody can read' WHERE client_random = %s",
             planned.client_random,
         )
+        # A row of the push outbox that says no place for its conversation.
+        await self.system.sql(
+            "INSERT INTO push_outbox (conversation_ids, from_seqs) VALUES (ARRAY[%s::uuid], ARRAY[]::bigint[])", talk.id
+        )
+        await asyncio.to_thread(self._poison_queues)
+        self.worker = self.system.workers[0].child
+
+    def _poison_queues(self) -> None:
+        """Tasks that nobody knows, tasks with arguments of nobody's, and a body that is no JSON."""
+        app = Celery(broker=self.system.redis_url)
+        app.conf.broker_transport_options = {"global_keyprefix": "whispr-celery-"}
+        queues = ("push", "expiry", "scheduled", "recovery", "maintenance")
+        for queue in queues:
+            app.send_task("no.such.task", queue=queue)
+            app.send_task("delivery.tasks.send_pushes", args=["nobody asked for this"], queue=queue)
+        with app.connection_for_write() as connection:
+            producer = connection.Producer(serializer="json")
+            for queue in queues:
+                producer.publish(b'{"no', routing_key=queue, content_type="application/json", content_encoding="utf-8")
+
+    async def settled(self) -> None:
+        rows = await self.system.sql("SELECT kind FROM dead_letters WHERE state = 'waiting'")
+        kinds = {row[0] for row in rows}
+        self.audit(f"poisoned rows without a dead letter, {kinds}", len({"scheduled", "push_outbox"} - kinds))
+        self.audit("workers that a poisoned task ended", int(self.system.workers[0].child is not self.worker))
 
 
 class FarAhead(Fault):

@@ -1,14 +1,20 @@
 """Processes that die: at the worst moment, again and again, one after the other, all together."""
 
 import asyncio
+import contextlib
 import os
 import resource
 import signal
+import time
+from pathlib import Path
+from types import MappingProxyType
 from typing import ClassVar
 
 from tests.chaos.faults.base import Fault
+from tests.chaos.process import Process
 from tests.chaos.proxy import Shape
 from tests.chaos.system import answers
+from tests.chaos.workload import Population
 
 
 class _KilledAt(Fault):
@@ -126,26 +132,65 @@ class FewDescriptors(Fault):
         web = self.random.choice(self.system.webs)
         assert web.child is not None
         self.pid = web.child.process.pid
-        self.before = resource.prlimit(self.pid, resource.RLIMIT_NOFILE)
+        self.before_limit = resource.prlimit(self.pid, resource.RLIMIT_NOFILE)
         open_now = len(os.listdir(f"/proc/{self.pid}/fd"))
-        resource.prlimit(self.pid, resource.RLIMIT_NOFILE, (open_now + 2, self.before[1]))
-        for _ in range(2):
-            for device in self.population.devices[::2]:
-                device.disconnect()
-            await asyncio.sleep(1.0)
+        resource.prlimit(self.pid, resource.RLIMIT_NOFILE, (open_now + 2, self.before_limit[1]))
+        await come_and_go(self.population)
 
     async def heal(self) -> None:
-        resource.prlimit(self.pid, resource.RLIMIT_NOFILE, self.before)
+        resource.prlimit(self.pid, resource.RLIMIT_NOFILE, self.before_limit)
+
+
+class NoMemory(Fault):
+    """F45A: the other limit of F45. What Python does where an allocation fails is not ours to promise."""
+
+    id = "F45A"
+    name = "control: a server process has no address space left"
+    expects = "nothing that was acknowledged is lost; it ends, or goes on afterwards"
+    seconds = 4.0
+    spare = 2 * 1024 * 1024  # bytes of address space beyond what it has
+    spoils = True
+    may_break = ("I21",)
+
+    async def inject(self) -> None:
+        web = self.random.choice(self.system.webs)
+        assert web.child is not None
+        self.pid = web.child.process.pid
+        self.before_limit = resource.prlimit(self.pid, resource.RLIMIT_AS)
+        pages = int(Path(f"/proc/{self.pid}/statm").read_text().split()[0])
+        limit = pages * resource.getpagesize() + self.spare
+        resource.prlimit(self.pid, resource.RLIMIT_AS, (limit, self.before_limit[1]))
+        talk = self.population.talks[0]
+        for person in talk.people:
+            for _ in range(20):
+                person.devices[0].submit(self.population.message(talk, self.random, size=40_000))
+        await come_and_go(self.population)
+
+    async def heal(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            resource.prlimit(self.pid, resource.RLIMIT_AS, self.before_limit)
+            self.note("the process lived on without memory")
+
+
+async def come_and_go(population: Population) -> None:
+    """Half of the devices lose their connections and come back, twice."""
+    for _ in range(2):
+        for device in population.devices[::2]:
+            device.disconnect()
+        await asyncio.sleep(1.0)
 
 
 class StoppedProcess(Fault):
     """F23."""
 
     id = "F23"
-    name = "a burst of 2,000 messages into one conversation while a server process is stopped for 1 s"
+    name = "5,000 messages, as fast as they are taken, into one conversation, and a server process is stopped for 1 s"
     expects = "the neighbours' conversations have no gap and do not wait"
-    seconds = 3.0
+    seconds = 1.0
     isolated = True
+    messages = 5_000
+    quick = MappingProxyType({"messages": 1_000})
+    window = 256  # of each of three authors
 
     async def inject(self) -> None:
         # The control pair's own server process is the other one: what is stopped cannot answer.
@@ -156,10 +201,24 @@ class StoppedProcess(Fault):
                 device.disconnect()
         await asyncio.sleep(1.0)
         talk = self.population.talks[1]
-        author = talk.people[0].devices[0]
-        for _ in range(2_000):
+        authors = [person.devices[0] for person in talk.people]
+        for author in authors:
+            author.widen(self.window)
+        began = time.monotonic()
+        stopping = asyncio.create_task(self._stop_for_a_second(web))
+        for number in range(self.messages):
+            author = authors[number % len(authors)]
             author.submit(self.population.message(talk, self.random))
-        await asyncio.sleep(0.5)
+            while len(author.outbox) > 2 * self.window:
+                await asyncio.sleep(0.01)
+        async with asyncio.timeout(60):
+            while any(author.outbox for author in authors):
+                await asyncio.sleep(0.02)
+        await stopping
+        self.note(f"{self.messages} were answered at {self.messages / (time.monotonic() - began):.0f} a second")
+
+    async def _stop_for_a_second(self, web: Process) -> None:
+        await asyncio.sleep(self.random.uniform(1.0, 3.0))
         web.signal(signal.SIGSTOP)
         await asyncio.sleep(1.0)
         web.signal(signal.SIGCONT)
@@ -192,5 +251,6 @@ FAULTS: tuple[type[Fault], ...] = (
     EverythingDies,
     StoppedProcess,
     FewDescriptors,
+    NoMemory,
     Swizzle,
 )

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import shutil
 import signal
+from types import MappingProxyType
 
 import redis
 
@@ -48,12 +49,17 @@ class Hung(Fault):
     """F21."""
 
     id = "F21"
-    name = "Valkey is stopped for 8 s"
+    name = "Valkey is stopped for 20 s, and then made to let everybody wait for 20 s"
     expects = "nobody waits for it on the way of an acknowledgement"
-    seconds = 8.0
+    seconds = 20.0
+    quick = MappingProxyType({"seconds": 6.0})
 
     async def inject(self) -> None:
         self.system.signal_valkey(signal.SIGSTOP)
+        await asyncio.sleep(self.seconds)
+        self.system.signal_valkey(signal.SIGCONT)
+        await asyncio.sleep(1)
+        await self.system.redis("CLIENT", "PAUSE", str(int(self.seconds * 1000)))
 
     async def heal(self) -> None:
         self.system.signal_valkey(signal.SIGCONT)
