@@ -14,12 +14,13 @@ from uuid import UUID
 
 import msgspec
 
+from messaging.catch_up import CatchUp
 from messaging.deadlines import deadlines
 from messaging.fanout.news import UserPush
 from messaging.phoenix import UNMATCHED_EVENT, Event, Ref, TopicJoin
 from messaging.requests import Join, decode_request
 from messaging.store.entries import Standing
-from messaging.subscriptions import CatchUp, Subscription
+from messaging.subscriptions import Subscription
 from whispr.kernel.errors import TemporaryUnavailable, Timeout, WhisprError
 from whispr.kernel.limits import LIMITS
 

@@ -6,11 +6,11 @@ from uuid import UUID, uuid4
 
 import msgspec
 
+from messaging.catch_up import CatchUp
 from messaging.events import NOBODY, BlankEntry, Entry, WithheldEntry
 from messaging.fanout.hub import AHEAD_MAX, Feed
 from messaging.fanout.news import EncodedEntry, pack, unpack
 from messaging.phoenix import Version
-from messaging.subscriptions import CatchUp
 
 
 def entry_of(seq: int = 2) -> Entry:
