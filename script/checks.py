@@ -11,6 +11,7 @@ import os
 import secrets
 import shutil
 import signal
+import ssl
 import sys
 import tempfile
 import time
@@ -242,6 +243,9 @@ def check_environment(caller: Mapping[str, str]) -> dict[str, str]:
     home = environment.get("HOME") or "/nonexistent"
     if not os.access(home, os.W_OK):
         environment["npm_config_cache"] = str(TOOLS / "npm-cache")
+    # Node brings certificates of its own: it is to trust what this machine was told to trust.
+    if certificates := ssl.get_default_verify_paths().cafile:
+        environment.setdefault("NODE_EXTRA_CA_CERTS", certificates)
     if chromium := caller.get("WHISPR_CHROMIUM") or find_chromium():
         environment["WHISPR_CHROMIUM"] = chromium
     return environment

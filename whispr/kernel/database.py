@@ -57,6 +57,7 @@ WATCH_SECONDS = 0.5
 
 _threads = ThreadPoolExecutor(max_workers=THREADS, thread_name_prefix="db")
 _waiting = 0
+_counting = threading.Lock()
 _circuit = breaker("database")
 _slow_in_a_row = 0
 # The calls under way, by thread: since when, and on which connection.
@@ -310,23 +311,35 @@ async def run(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     Raises DatabaseAway at once while the circuit is open, Overloaded when too many calls wait, Timeout when there is no
     answer within `LIMITS.request_seconds`, and what `translated()` says.
     """
-    global _waiting
     if _circuit.state == "open":
         raise DatabaseAway(retry_after=_circuit.retry_after)
     if _waiting >= WAITING_MAX:
         raise Overloaded("Too many queries wait.")
-    _waiting += 1
-    loop = asyncio.get_running_loop()
-    work = loop.run_in_executor(_threads, functools.partial(call, function, *args, **kwargs))
-    work.add_done_callback(_done)
+    _count(1)
+    # Counted down by the thread, not by the loop: a command's or a task's loop may end before the call does.
+    work = _threads.submit(_counted, functools.partial(call, function, *args, **kwargs))
+    answer = asyncio.wrap_future(work)
+    answer.add_done_callback(_retrieve)
     try:
-        return await asyncio.wait_for(asyncio.shield(work), LIMITS.request_seconds)
+        return await asyncio.wait_for(asyncio.shield(answer), LIMITS.request_seconds)
     except TimeoutError:
         raise Timeout() from None
 
 
-def _done(work: "asyncio.Future[T]") -> None:
+def _counted(work: Callable[[], T]) -> T:
+    try:
+        return work()
+    finally:
+        _count(-1)
+
+
+def _count(change: int) -> None:
     global _waiting
-    _waiting -= 1
-    if not work.cancelled():
-        work.exception()  # retrieved here, so that an abandoned call is not reported as never awaited
+    with _counting:
+        _waiting += change
+
+
+def _retrieve(answer: "asyncio.Future[T]") -> None:
+    """An abandoned call is not to be reported as never awaited."""
+    if not answer.cancelled():
+        answer.exception()

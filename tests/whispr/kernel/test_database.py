@@ -176,8 +176,21 @@ async def test_run_does_not_hold_the_loop():
 
 
 async def nothing_waits() -> None:
-    while database._waiting:
-        await asyncio.sleep(0.005)
+    async with asyncio.timeout(SECONDS):
+        while database._waiting:
+            await asyncio.sleep(0.005)
+
+
+def test_a_call_whose_loop_is_gone_does_not_count_for_ever(monkeypatch):
+    asyncio.run(nothing_waits())
+    go = threading.Event()
+    with monkeypatch.context() as patch:
+        patch.setattr(database, "LIMITS", replace(LIMITS, request_seconds=0.05))
+        with pytest.raises(Timeout):
+            asyncio.run(database.run(go.wait, SECONDS))
+    assert database._waiting == 1
+    go.set()
+    asyncio.run(nothing_waits())
 
 
 async def test_run_has_a_deadline_and_a_bound(monkeypatch):
@@ -195,6 +208,7 @@ async def test_run_has_a_deadline_and_a_bound(monkeypatch):
     finally:
         go.set()
     await nothing_waits()
+    monkeypatch.undo()
     assert await database.run(lambda: "works again") == "works again"
 
 
