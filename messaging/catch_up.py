@@ -1,14 +1,10 @@
-"""The reader of the log for the subscriptions of one joined topic that are behind (messaging/subscriptions.py).
-
-It reads a page while the second half of the one before it is pushed, so that neither waits for the other.
-"""
+"""The reader of the log for the subscriptions of one joined topic that are behind (messaging/subscriptions.py)."""
 
 import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from itertools import dropwhile
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -41,12 +37,6 @@ RETRY_SECONDS = 1.0
 _reads = PerLoop(lambda: asyncio.Semaphore(READS_AT_ONCE))
 
 
-def _retrieve(task: "asyncio.Task[Page]") -> None:
-    """What a page that is no longer wanted raised is nobody's."""
-    if not task.cancelled():
-        task.exception()
-
-
 @dataclass(slots=True)
 class Page:
     """What one catch-up read found, and what was true when it began."""
@@ -57,21 +47,13 @@ class Page:
     complete: bool  # nothing was visible beyond it
     read_at: float
     generation: int
-    count: int = field(init=False)
-    last: UUID | None = field(init=False)  # the conversation of the last entry, and its seq
-    last_seq: int = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.count = len(self.entries)
-        end = self.entries[-1] if self.entries else None
-        self.last, self.last_seq = (None, 0) if end is None else (end.conversation_id, end.seq)
+    last: UUID | None  # the conversation of the last entry
 
 
 class CatchUp:
     """The subscriptions of one joined topic, and the one reader that brings those forward which are behind."""
 
     __slots__ = (
-        "_ahead",
         "_behind",
         "_binary_head",
         "_generation",
@@ -97,7 +79,6 @@ class CatchUp:
         self._behind: dict[Subscription, None] = {}
         self._binary_head = b""
         self._page: Page | None = None
-        self._ahead: asyncio.Task[Page] | None = None  # the page after it, while that is read
         self._generation = 0  # of positions: what was read from earlier ones no longer follows on what was pushed
         self._page_size = PAGE_FIRST
         self._task: asyncio.Task[None] | None = None
@@ -122,7 +103,7 @@ class CatchUp:
         return subscription
 
     def read_anew(self) -> None:
-        """A position went back, or there is a new one: what was read ahead is read again from there."""
+        """A position went back, or there is a new one: what waits is read again from there."""
         self._generation += 1
 
     def start(self, on_drained: Callable[[], None]) -> None:
@@ -150,7 +131,6 @@ class CatchUp:
         """The topic is left or the socket gone."""
         if self._task is not None:
             self._task.cancel()
-        self._forget_ahead()
         for subscription in tuple(self.by_conversation.values()):
             subscription.close()
 
@@ -202,9 +182,8 @@ class CatchUp:
         page = self._page
         if page is not None and not self._holds(page):
             page = self._page = None
-            self._forget_ahead()  # it follows on a page that was not pushed wholly
         if page is None:
-            page = await self._next_page()
+            page = await self._fetch_page()
             if page.generation != self._generation:
                 return  # positions changed during the read: again from the new ones
             self._page = page
@@ -215,8 +194,6 @@ class CatchUp:
             subscription = self.by_conversation.get(entry.conversation_id)
             if subscription is not None and entry.seq >= subscription.next_seq:
                 self._push_read(subscription, entry)
-            if self._ahead is None and not page.complete and len(page.entries) == page.count // 2:
-                self._read_ahead(page)
         self._page = None
         # A full page leaves its last conversation, and those that were asked for after it, to the next read.
         for subscription in page.reading:
@@ -229,30 +206,9 @@ class CatchUp:
         is_fresh = asyncio.get_running_loop().time() - page.read_at <= PAGE_SECONDS
         return is_fresh and page.generation == self._generation
 
-    def _read_ahead(self, page: Page) -> None:
-        """Read what follows on `page` while its second half is pushed. Who reads nothing never comes so far."""
-        left = list(dropwhile(lambda one: one.conversation_id != page.last, page.reading))
-        if left:
-            positions = [Position(left[0].conversation_id, page.last_seq)]
-            positions += [Position(one.conversation_id, one.next_seq - 1) for one in left[1:]]
-            self._ahead = asyncio.get_running_loop().create_task(self._fetch_page(left, positions))
-            self._ahead.add_done_callback(_retrieve)
-
-    def _forget_ahead(self) -> None:
-        if self._ahead is not None:
-            self._ahead.cancel()
-            self._ahead = None
-
-    async def _next_page(self) -> Page:
-        ahead, self._ahead = self._ahead, None
-        if ahead is not None:
-            page = await ahead
-            if self._holds(page):
-                return page
+    async def _fetch_page(self) -> Page:
         reading = list(self._behind)[:POSITIONS_MAX]
-        return await self._fetch_page(reading, [Position(one.conversation_id, one.next_seq - 1) for one in reading])
-
-    async def _fetch_page(self, reading: list[Subscription], positions: list[Position]) -> Page:
+        positions = [Position(one.conversation_id, one.next_seq - 1) for one in reading]
         heads = {subscription: subscription.feed.head or 0 for subscription in reading}
         generation, limit = self._generation, self._page_size
         read_at = asyncio.get_running_loop().time()
@@ -263,7 +219,8 @@ class CatchUp:
         if entries:
             average = sum(len(entry.content) for entry in entries) // len(entries) + 1
             self._page_size = max(PAGE_LEAST, min(LIMITS.window_entries, LIMITS.window_bytes // average))
-        return Page(reading, heads, deque(entries), page.cut is None, read_at, generation)
+        last = entries[-1].conversation_id if entries else None
+        return Page(reading, heads, deque(entries), page.cut is None, read_at, generation, last)
 
     @staticmethod
     def _push_read(subscription: Subscription, entry: Entry) -> None:
