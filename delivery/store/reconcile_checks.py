@@ -200,8 +200,8 @@ CHECKS = (
         " AND NOT EXISTS (SELECT 1 FROM push_states p WHERE p.user_id = b.user_id"
         "  AND p.conversation_id = b.conversation_id"
         "  AND (p.due_at IS NOT NULL OR p.pushed_seq >= m.seq OR p.attempts > 0))"  # the last: a dead letter tells
-        " AND w.conversation_id NOT IN (SELECT id FROM push_outbox o, unnest(o.conversation_ids) AS id"
-        "  WHERE id IS NOT NULL)"
+        " AND w.conversation_id NOT IN (SELECT u.id FROM push_outbox o, unnest(o.conversation_ids) AS u(id)"
+        "  WHERE u.id IS NOT NULL)"
         " GROUP BY w.conversation_id, b.user_id",
         "INSERT INTO push_states AS p (user_id, conversation_id, due_at, armed_at, pushed_devices)"
         " SELECT subject, conversation_id, clock_timestamp(), clock_timestamp(), '{}' FROM bad ORDER BY 1, 2"
