@@ -115,6 +115,18 @@ describe("a send", () => {
     expect(new Set(triesOf(server)).size).toBe(3);
   });
 
+  it("keeps what is attached when its text is changed", async () => {
+    const { server, mine, his } = await pair();
+    const media = await mine.upload(new Blob(["hi"]), { name: "note.txt", mimeType: "text/plain" });
+    server.fail("send_message", { refuse: "too_large" });
+    const handle = mine.send({ text: "too much", media });
+    await until(handle, ({ status }) => status === "failed");
+    await handle.edit("less");
+    await handle.stored;
+    await untilTexts(his, ["less"]);
+    expect(messages(his)[0]?.media).toMatchObject({ name: "note.txt", mimeType: "text/plain" });
+  });
+
   it("is refused at once where it cannot be one", async () => {
     const { mine, ada, id } = await pair();
     expect(() => mine.send("  ")).toThrow(InvalidInputError);

@@ -307,7 +307,7 @@ export class Session implements TabEvents {
     this.told();
     if (!isBetter || !this.isOnline) return;
     for (const conversation of this.parts.conversations.values()) conversation.onOnline();
-    if (this.isLeader) this.parts.runner.online();
+    if (this.isLeader) this.parts.runner.recovered();
   }
 
   private told(): void {

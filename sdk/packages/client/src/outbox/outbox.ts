@@ -9,7 +9,7 @@ import { Observable } from "../observable";
 import type { MessageBody } from "../types/body";
 import type { OutboxItem, OutboxSnapshot, OutboxStore, SentMessage } from "../types/outbox";
 import type { ClientStorage } from "../types/storage";
-import { anew, itemOf, resumed, type OutboxRecord, type RecordOptions } from "./record";
+import { anew, itemOf, resumed, woken, type OutboxRecord, type RecordOptions } from "./record";
 import { drawClientRandom, drawId } from "./random";
 
 const TABLE = "outbox";
@@ -63,7 +63,7 @@ export class Outbox implements OutboxStore {
       const record = value as OutboxRecord;
       if (this.records.has(record.id)) continue;
       const isUncertain = record.isUncertain || record.state === "sending" || record.state === "accepted";
-      this.records.set(record.id, record.state === "failed" ? record : resumed({ ...record, state: "waiting", isUncertain }));
+      this.records.set(record.id, record.state === "failed" ? record : woken({ ...record, state: "waiting", notBefore: record.notBefore ?? null, isUncertain }));
     }
     this.sort();
     this.store.changed();
@@ -87,6 +87,7 @@ export class Outbox implements OutboxStore {
       attempts: 0,
       renewals: 0,
       nextTryAt: null,
+      notBefore: null,
       failure: null,
       isUncertain: false,
     };

@@ -1,7 +1,7 @@
 /** What becomes of one item over its tries (specification §5.2). */
 import { describe, expect, it } from "vitest";
 import { RequestError } from "../errors";
-import { BACKOFF_MS, interrupted, PARKED_MS, refused, RENEWALS_MAX, resumed, sending, type OutboxRecord } from "./record";
+import { BACKOFF_MS, interrupted, PARKED_MS, refused, RENEWALS_MAX, resumed, sending, woken, type OutboxRecord } from "./record";
 
 const NOW = 1_000_000;
 const RECORD: OutboxRecord = {
@@ -19,6 +19,7 @@ const RECORD: OutboxRecord = {
   attempts: 0,
   renewals: 0,
   nextTryAt: null,
+  notBefore: null,
   failure: null,
   isUncertain: false,
 };
@@ -50,6 +51,16 @@ describe("a refusal for now", () => {
     expect(after(["rate_limited"], 0, 12).nextTryAt).toBe(NOW + 12_000);
     // After the fifth try too.
     expect(after(Array<string>(5).fill("rate_limited"), 0, 300)).toMatchObject({ state: "parked", nextTryAt: NOW + 300_000 });
+  });
+
+  it("is not woken before the server said, unless a person wishes it", () => {
+    const told = after(Array<string>(5).fill("rate_limited"), 0, 300);
+    expect(woken(told)).toMatchObject({ state: "waiting", attempts: 0, nextTryAt: NOW + 300_000 });
+    expect(woken(woken(told)).nextTryAt).toBe(NOW + 300_000);
+    expect(resumed(told).nextTryAt).toBeNull();
+    // The next try is a new question.
+    expect(woken(interrupted(sending(woken(told)))).nextTryAt).toBeNull();
+    expect(woken(after(Array<null>(5).fill(null))).nextTryAt).toBeNull();
   });
 
   it("keeps the key and the bytes", () => {

@@ -40,6 +40,8 @@ export interface OutboxRecord {
   /** How often it was made anew at once: another key, or for other members. */
   readonly renewals: number;
   readonly nextTryAt: number | null;
+  /** The server's own `retryAfter`: until then neither a new connection nor another's success makes it due. */
+  readonly notBefore: number | null;
   readonly failure: SendFailure | null;
   /** A try may have been stored: it must not be taken back. */
   readonly isUncertain: boolean;
@@ -60,7 +62,7 @@ export function itemOf(record: OutboxRecord): OutboxItem {
 
 /** A try began. */
 export function sending(record: OutboxRecord): OutboxRecord {
-  return { ...record, state: "sending", nextTryAt: null };
+  return { ...record, state: "sending", nextTryAt: null, notBefore: null };
 }
 
 /** The server answered `pending`. */
@@ -73,10 +75,15 @@ export function interrupted(record: OutboxRecord): OutboxRecord {
   return { ...record, state: "waiting", nextTryAt: null, isUncertain: true };
 }
 
-/** From now on without pauses: a new connection, or a person's wish. */
+/** It is due at once, without a memory of its tries: a person's wish, or the end of an outage. */
 export function resumed(record: OutboxRecord): OutboxRecord {
-  const isAlive = record.state !== "sending";
-  return isAlive ? { ...record, state: "waiting", attempts: 0, renewals: 0, nextTryAt: null, failure: null } : record;
+  return woken({ ...record, notBefore: null });
+}
+
+/** It is due at once, or when the server said: there is a new connection, or the server took another. */
+export function woken(record: OutboxRecord): OutboxRecord {
+  if (record.state === "sending") return record;
+  return { ...record, state: "waiting", attempts: 0, renewals: 0, nextTryAt: record.notBefore, failure: null };
 }
 
 /**
@@ -101,9 +108,11 @@ export function refused(record: OutboxRecord, error: RequestError | null, now: n
   const backoff = BACKOFF_MS[attempts - 1];
   const pause = (error?.retryAfter ?? 0) * 1_000 || (backoff ?? PARKED_MS);
   const nextTryAt = now + Math.round(pause * (1 + jitter / 4));
-  if (attempts < BACKOFF_MS.length) return { ...record, state: "waiting", attempts, nextTryAt, failure, isUncertain };
+  const notBefore = error?.retryAfter == null ? null : nextTryAt;
+  const again = { ...record, attempts, nextTryAt, notBefore, isUncertain };
+  if (attempts < BACKOFF_MS.length) return { ...again, state: "waiting", failure };
   const parked = { ...failure, code: "max_retries_exceeded", message: `${attempts} tries failed: ${failure.message}` };
-  return { ...record, state: "parked", attempts, nextTryAt, failure: parked, isUncertain };
+  return { ...again, state: "parked", failure: parked };
 }
 
 /** Made anew under another key, because this one belongs to something else, or because its text was changed. */

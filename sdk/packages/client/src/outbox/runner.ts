@@ -8,7 +8,7 @@ import type { SentMessage } from "../types/outbox";
 import type { Entry, SendOutcome } from "../types/wire";
 import type { Sealer } from "../security/sealer";
 import type { Outbox } from "./outbox";
-import { accepted, interrupted, refused, resumed, sending, unmade, type Frozen, type OutboxRecord } from "./record";
+import { accepted, interrupted, refused, resumed, sending, unmade, woken, type Frozen, type OutboxRecord } from "./record";
 import { drawClientRandom } from "./random";
 import { isIdle, requestOf, typeOf, metadataOf } from "./request";
 
@@ -32,12 +32,21 @@ export class Runner {
     private readonly events: RunnerEvents,
   ) {}
 
-  /** The connection is there: what was parked or in the server's queue is tried again at once. */
+  /** The connection is there: what was parked or in the server's queue is tried again, at once or when the server said. */
   online(): void {
     this.isOnline = true;
+    this.again(woken);
+  }
+
+  /** The server says that it is whole again: so is what it told to wait for that. */
+  recovered(): void {
+    this.again(resumed);
+  }
+
+  private again(due: (record: OutboxRecord) => OutboxRecord): void {
     for (const record of this.outbox.list()) {
       if (record.state === "parked" || record.state === "accepted" || (record.state === "waiting" && record.attempts > 0)) {
-        void this.outbox.update(record.id, (now) => ({ ...resumed(now), isUncertain: now.isUncertain || now.state === "accepted" }));
+        void this.outbox.update(record.id, (now) => ({ ...due(now), isUncertain: now.isUncertain || now.state === "accepted" }));
       }
     }
     this.pump();
@@ -141,7 +150,7 @@ export class Runner {
 
   /** The server takes messages again. */
   private wakeParked(): void {
-    for (const record of this.outbox.list()) if (record.state === "parked") void this.outbox.update(record.id, resumed);
+    for (const record of this.outbox.list()) if (record.state === "parked") void this.outbox.update(record.id, woken);
   }
 }
 

@@ -1,0 +1,1 @@
+import{m as e}from"./index-A3RrcsR2.js";var t=e(((e,t)=>{t.exports={}}));export default t();

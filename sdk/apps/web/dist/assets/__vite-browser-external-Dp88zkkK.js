@@ -1,1 +1,0 @@
-import{m as e}from"./index-C9CA0Ue3.js";var t=e(((e,t)=>{t.exports={}}));export default t();
